@@ -1,0 +1,1 @@
+"""A frozen BERT behind scikit-learn's fit, transform and predict."""

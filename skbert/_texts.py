@@ -1,0 +1,302 @@
+"""What counts as a text input: checks X into texts or pairs, and gives results back in the kind of X.
+
+Low room: imports only ``exceptions``. Knows containers, not models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from skbert.exceptions import MissingTextError, TextInputError
+
+__all__ = ["Item", "TextInput", "check_texts", "rebuild"]
+
+Item: TypeAlias = str | tuple[str, str] | None
+_SHOWN_ROWS = 5  # rows that an error lists before it says "…"
+
+
+class TextInput(NamedTuple):
+    """A checked X.
+
+    `items` has one entry a row: a str, a tuple of two str (a pair), or, under
+    ``missing="keep"``, None for a missing value. `columns` holds the names of
+    a frame's columns, else None.
+    """
+
+    items: list[Item]
+    is_pairs: bool
+    columns: tuple[str, ...] | None
+
+
+def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estimator") -> TextInput:
+    """Check that X is a sequence of texts, or of pairs of texts.
+
+    Parameters
+    ----------
+    X : list, tuple, 1-D array, Series of str, (n, 1) array or one-column frame; for pairs a list of 2-tuples, an \
+(n, 2) array or a two-column frame
+        pandas and polars alike.
+    missing : {'error', 'empty', 'keep'}, default='error'
+        What None, NaN and pd.NA become: an error that names the rows, the
+        empty text, or None. A pair with one side missing is missing whole.
+    estimator : str, default='This estimator'
+        Who asks, for the messages.
+
+    Returns
+    -------
+    TextInput
+        Plain Python strings, in the order of X.
+
+    Raises
+    ------
+    TextInputError
+        X is not such a sequence; the message names the row or the columns.
+    MissingTextError
+        X holds missing values and `missing` is "error".
+    """
+    values, columns = _to_rows(X, estimator)
+    if len(values) == 0:
+        msg = (
+            f"Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required by {estimator}. "
+            "Pass at least one text."
+        )
+        raise TextInputError(msg)
+
+    # The common case costs one pass in C: nothing but str.
+    if set(map(type, values)) == {str}:
+        items: list[Item] = list(values)
+        is_pairs = False
+    else:
+        is_pairs = _holds_pairs(values)
+        items = [_check_row(row, value, is_pairs, estimator) for row, value in enumerate(values)]
+    _check_encodable(items)
+
+    absent = [row for row, item in enumerate(items) if item is None]
+    if absent and missing == "error":
+        what = "None, NaN or pd.NA" if not is_pairs else "None, NaN or pd.NA on one side or both"
+        msg = (
+            f"X has {len(absent)} missing text(s) ({what}) in {_rows(absent)}. Drop these rows, fill them, "
+            f"or set missing='empty' to give them the vector of the empty text."
+        )
+        raise MissingTextError(msg)
+    if absent and missing == "empty":
+        items = ["" if item is None else item for item in items]
+    return TextInput(items, is_pairs, columns)
+
+
+def rebuild(X: Any, items: Sequence[Item]) -> Any:
+    """Put `items` back into the kind of container that X is.
+
+    Parameters
+    ----------
+    X : any input that :func:`check_texts` takes
+        The model for the result: its type, index, name and columns.
+    items : sequence of str, tuple of two str or None
+        One for each row of X.
+
+    Returns
+    -------
+    like X
+        A Series for a Series (index and name kept), an array for an array, and
+        so on. Missing rows keep the missing value that X has there.
+    """
+    columns = _frame_columns(X)
+    if columns is not None:
+        sides = [items] if len(columns) == 1 else [[_side(item, k) for item in items] for k in (0, 1)]
+        new = {name: rebuild(X[name], side) for name, side in zip(columns, sides, strict=True)}
+        return type(X)(new) if _is_polars(X) else type(X)(new, index=X.index)
+    if isinstance(X, pd.Series | pd.Index):
+        return _rebuild_pandas(X, items)
+    if _is_polars(X):
+        return type(X)(X.name, list(items))
+    if isinstance(X, list | tuple):
+        rebuilt = [_keep_row(old, new) for old, new in zip(X, items, strict=True)]
+        return tuple(rebuilt) if isinstance(X, tuple) else rebuilt
+    return _rebuild_array(np.asarray(X), items)
+
+
+def _rebuild_pandas(X: Any, items: Sequence[Item]) -> Any:
+    old = X.tolist()
+    values = [previous if new is None else new for previous, new in zip(old, items, strict=True)]
+    dtype = "object" if isinstance(X.dtype, pd.CategoricalDtype) else X.dtype
+    if isinstance(X, pd.Index):
+        return pd.Index(values, name=X.name, dtype=dtype)
+    series = pd.Series(values, index=X.index, name=X.name, dtype=dtype)
+    return series.astype("category") if isinstance(X.dtype, pd.CategoricalDtype) else series
+
+
+def _rebuild_array(X: np.ndarray, items: Sequence[Item]) -> np.ndarray:
+    cells: list[Any] = list(items)
+    if X.ndim == 2 and X.shape[1] == 2:
+        cells = [_side(item, k) for item in items for k in (0, 1)]
+    values = [old if new is None else new for old, new in zip(X.ravel().tolist(), cells, strict=True)]
+    if X.dtype.kind == "O":
+        flat = np.empty(len(values), dtype=object)
+        flat[:] = values
+    else:
+        # dtype "U" without a length: a replaced word may be longer than the widest old one
+        flat = np.array(values, dtype=np.str_ if X.dtype.kind == "U" else X.dtype)
+    return flat.reshape(X.shape)
+
+
+def _keep_row(old: Any, new: Item) -> Any:
+    if new is None:
+        return old
+    if isinstance(old, list):
+        return list(new) if isinstance(new, tuple) else [new]
+    return (new,) if isinstance(old, tuple) and len(old) == 1 else new
+
+
+def _side(item: Item, k: int) -> str | None:
+    return item[k] if isinstance(item, tuple) else None
+
+
+def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], tuple[str, ...] | None]:
+    """Return the rows of X as a sequence, and the column names where X is a frame."""
+    if isinstance(X, str | bytes | bytearray):
+        kind = "string" if isinstance(X, str) else type(X).__name__
+        msg = f"Iterable over raw text documents expected, {kind} object received. For one text, pass [text]."
+        raise TextInputError(msg)
+    if sparse.issparse(X):
+        msg = f"A sparse matrix was passed, but {estimator} takes texts. Pass a list, an array or a Series of str."
+        raise TextInputError(msg)
+    if isinstance(X, Iterator):
+        msg = f"A generator or iterator ({type(X).__name__}) can be read only once. Pass list(X) instead."
+        raise TextInputError(msg)
+    if isinstance(X, Mapping | Set) or X is None or np.isscalar(X):
+        msg = (
+            f"{estimator} takes a list, a tuple, a 1-D array or a Series of str, "
+            f"got {type(X).__name__}: {_show(X)}. Pass a sequence of texts."
+        )
+        raise TextInputError(msg)
+
+    columns = _frame_columns(X)
+    if columns is not None:
+        if len(columns) > 2 or len(columns) == 0:
+            raise TextInputError(_too_wide(len(columns), estimator, list(columns)))
+        parts = [X[name].to_list() for name in columns]
+        rows = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
+        return rows, tuple(str(name) for name in columns)
+    if isinstance(X, list | tuple):
+        return X, None
+    if isinstance(X, pd.Series | pd.Index) or _is_polars(X):
+        return X.to_list(), None
+    return _array_rows(np.asarray(X), estimator), None
+
+
+def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
+    if np.iscomplexobj(X):
+        msg = f"Complex data not supported: {estimator} takes texts."
+        raise TextInputError(msg)
+    if X.ndim == 1:
+        return X.tolist()
+    if X.ndim == 2 and X.shape[1] in (1, 2):
+        return X.ravel().tolist() if X.shape[1] == 1 else [tuple(row) for row in X.tolist()]
+    if X.ndim == 2:
+        raise TextInputError(_too_wide(X.shape[1], estimator))
+    msg = (
+        f"Expected a 1-D array of texts, or a 2-D array of one or two columns, got an array of shape {X.shape}. "
+        "Reshape your data with X.ravel() if it holds one text a sample."
+    )
+    raise TextInputError(msg)
+
+
+def _too_wide(n_columns: int, estimator: str, names: list[Any] | None = None) -> str:
+    named = f": {names}" if names else ""
+    column = names[0] if names else 0
+    return (
+        f"{estimator} takes one column of texts or two columns of sentence pairs, got {n_columns} columns{named}. "
+        f"Name the text column in a ColumnTransformer: "
+        f"make_column_transformer(({estimator}(), {column!r}), remainder='drop')."
+    )
+
+
+def _holds_pairs(values: Sequence[Any]) -> bool:
+    """Say whether the rows are pairs, by the first one that is neither missing nor a one-item row."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            if len(value) != 1:
+                return True
+        elif not _is_missing(value):
+            return False
+    return False
+
+
+def _check_row(row: int, value: Any, is_pairs: bool, estimator: str) -> Item:
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if _is_missing(value):
+        return None
+    if is_pairs:
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            msg = (
+                f"Row {row} of X must be a pair of texts like the rows before it, got {_show(value)}. "
+                "Pass 2-tuples of str in every row, or one str in every row."
+            )
+            raise TextInputError(msg)
+        first, second = value
+        if _is_missing(first) or _is_missing(second):
+            return None
+        return _check_str(row, first, estimator), _check_str(row, second, estimator)
+    return _check_str(row, value, estimator)
+
+
+def _check_str(row: int, value: Any, estimator: str) -> str:
+    if isinstance(value, str):
+        return str(value)  # a np.str_ becomes a plain str, whose hash and type later code may rely on
+    if isinstance(value, bytes | bytearray):
+        remedy = "Decode it first, for example text.decode('utf-8')."
+    elif isinstance(value, list | tuple):
+        remedy = "Pass 2-tuples of str in every row for sentence pairs, or one str in every row."
+    else:
+        remedy = "Convert it first, for example with X.astype(str)."
+    msg = f"{estimator} takes texts, but row {row} of X is a {type(value).__name__}: {_show(value)}. {remedy}"
+    raise TextInputError(msg)
+
+
+def _check_encodable(items: list[Item]) -> None:
+    """Refuse lone surrogates: no tokenizer takes them, and they have no bytes to be a key."""
+    try:
+        "".join(item if isinstance(item, str) else "".join(item) for item in items if item is not None).encode()
+    except UnicodeEncodeError:
+        for row, item in enumerate(items):
+            text = item if isinstance(item, str) else "".join(item or ())
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                msg = (
+                    f"Row {row} of X holds a lone surrogate ({text[error.start]!r}), which is no character: "
+                    f"{_show(text)}. Clean it, for example with text.encode('utf-8', 'replace').decode('utf-8')."
+                )
+                raise TextInputError(msg) from None
+        raise  # two halves in neighbouring rows cannot join into a character, so this is never reached
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+
+
+def _is_polars(X: Any) -> bool:
+    return type(X).__module__.partition(".")[0] == "polars"  # without importing polars
+
+
+def _frame_columns(X: Any) -> list[Any] | None:
+    if isinstance(X, pd.DataFrame) or (_is_polars(X) and hasattr(X, "columns")):
+        return list(X.columns)
+    return None
+
+
+def _rows(rows: list[int]) -> str:
+    shown = ", ".join(map(str, rows[:_SHOWN_ROWS]))
+    noun = "row" if len(rows) == 1 else "rows"
+    return f"{noun} {shown}{', …' if len(rows) > _SHOWN_ROWS else ''}"
+
+
+def _show(value: Any, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 1] + "…"
