@@ -1,0 +1,115 @@
+"""Which device and which dtype: the policy behind ``device``, ``dtype`` and ``batch_tokens``. Imports no model code."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from skbert.exceptions import InvalidParameterError
+
+__all__ = ["auto_batch_tokens", "exact_float32", "half_bound", "is_device_name", "resolve_devices", "resolve_dtype"]
+
+# Tokens a forward. On a CPU the hidden states of a batch should stay in the cache; on a GPU its kernels should be long
+# against the time of their launch. Measured by benchmarks/bench_batch_tokens.py; a GPU's value is not measured yet.
+_BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768, "mps": 8_192}
+
+
+def is_device_name(value: object) -> bool:
+    """Say whether `value` is "auto" or names a device of a kind that the engine knows."""
+    if not isinstance(value, str):
+        return False
+    kind, _, index = value.partition(":")
+    return value in ("auto", "cpu", "mps", "cuda") or (kind == "cuda" and index.isdecimal())
+
+
+def resolve_devices(device: str | Sequence[str], estimator: str) -> tuple[torch.device, ...]:
+    """Return the devices that the parameter stands for, each of which is there.
+
+    Parameters
+    ----------
+    device : str or sequence of str
+        "auto" is CUDA where torch sees it, else MPS, else the CPU.
+    estimator : str
+        Who asks, for the message.
+
+    Raises
+    ------
+    InvalidParameterError
+        A device is not there.
+    """
+    names = [device] if isinstance(device, str) else list(device)
+    return tuple(_resolve_one(name, estimator) for name in names)
+
+
+def _resolve_one(name: str, estimator: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    found = torch.device(name)
+    if found.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = 0 if found.index is None else found.index
+        if index >= count:
+            msg = (
+                f"The 'device' parameter of {estimator} is {name!r}, but torch sees {count} CUDA device(s) here. "
+                "Use device='auto' or device='cpu'."
+            )
+            raise InvalidParameterError(msg)
+        return torch.device("cuda", index)
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        msg = f"The 'device' parameter of {estimator} is 'mps', but torch sees no MPS device here. Use device='auto'."
+        raise InvalidParameterError(msg)
+    return found
+
+
+def resolve_dtype(dtype: str, devices: Sequence[torch.device]) -> torch.dtype:
+    """Return the compute dtype: one for all devices, since it is part of a vector's identity.
+
+    "auto" is bfloat16 where every device is a GPU that has it, float16 where
+    one is an older GPU, and float32 as soon as a CPU or MPS takes part.
+    """
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+    if any(device.type != "cuda" for device in devices):
+        return torch.float32
+    # Compute capability 8.0 is the first with bfloat16 units; torch's own question also counts emulation.
+    modern = all(torch.cuda.get_device_capability(device) >= (8, 0) for device in devices)
+    return torch.bfloat16 if modern else torch.float16
+
+
+def auto_batch_tokens(device: torch.device) -> int:
+    """Return the tokens a forward that ``batch_tokens="auto"`` means on `device`."""
+    return _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])
+
+
+def half_bound(dtype: torch.dtype) -> float:
+    """Return how far the packed form may lie from the padded one, relative to max(1, largest absolute value).
+
+    Law 1 gives float32 its 1e-5. The halves differ by their rounding (2**-8 and
+    2**-11 a step), summed over the layers.
+    """
+    return {torch.float32: 1e-5, torch.bfloat16: 6e-2, torch.float16: 1e-2}[dtype]
+
+
+_tf32_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Run float32 on a GPU without TF32, also where the user has switched that on, and leave his switch as it was."""
+    switch = torch.backends.cuda.matmul
+    setting = switch.fp32_precision
+    if setting == "none":  # says nothing of its own: the general switch holds
+        setting = torch.backends.fp32_precision
+    if device.type != "cuda" or dtype != torch.float32 or setting != "tf32":
+        yield
+        return
+    with _tf32_lock:
+        before = switch.fp32_precision
+        switch.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            switch.fp32_precision = before

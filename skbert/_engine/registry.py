@@ -1,0 +1,66 @@
+"""The loaded encoders of this process, shared by every clone. Upper part of the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import torch
+
+from skbert._engine.sources import ModelFiles
+
+if TYPE_CHECKING:
+    from skbert._engine.encoder import Encoder
+
+__all__ = ["get_encoder", "release_models"]
+
+_MODELS_A_DEVICE = 2  # a search over two models must not load one for each candidate
+
+_lock = threading.Lock()
+_encoders: OrderedDict[tuple[str, ...], Encoder] = OrderedDict()  # the one used longest ago first
+
+
+def get_encoder(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Encoder:
+    """Return the encoder of these weights on this device, loading it where it is not loaded.
+
+    It is found by content: the same files under another path are the same encoder.
+    """
+    key = (str(device), files.weights_sha256, files.config_digest, files.tokenizer_digest, str(dtype))
+    with _lock:
+        if key not in _encoders:
+            from skbert._engine.encoder import Encoder  # imports transformers, which takes a second
+
+            _encoders[key] = Encoder(files, device, dtype)
+        _encoders.move_to_end(key)
+        beside = [other for other in _encoders if other[0] == key[0]]
+        for other in beside[:-_MODELS_A_DEVICE]:
+            del _encoders[other]
+        return _encoders[key]
+
+
+def release_models() -> None:
+    """Free the models that this process holds, and their GPU memory.
+
+    The next call of an estimator loads its model again. Vectors in a store
+    stay.
+
+    See Also
+    --------
+    clear_cache : Forget the vectors instead.
+
+    Notes
+    -----
+    skbert keeps the two models used last on each device, once for all
+    estimators and their clones. A model still at work in another thread is
+    freed when it has finished.
+
+    Examples
+    --------
+    >>> import skbert
+    >>> skbert.release_models()
+    """
+    with _lock:
+        _encoders.clear()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
