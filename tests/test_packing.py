@@ -1,0 +1,169 @@
+"""Law 1: packed equals the plain padded forward; and whether a model packs is found out, never assumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from skbert import BertEmbedder
+from skbert._engine.devices import half_bound
+from skbert._engine.registry import get_encoder
+from skbert._engine.sources import resolve_model
+from tests._models import FAMILIES, build_tiny_model
+from tests._reference import padded_vectors, relative_difference
+
+PACKABLE = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "modernbert")
+TEXTS = [
+    "the bat flies at night",
+    "a",
+    "",
+    "we want better jobs and a strong economy, now!",
+    "the cup was full until i put it down; it was empty then.",
+    "no.",
+    "the bat flies at night",  # a copy
+    "who won? who lost? who cares...",
+    "to my surprise the moderator asked a fair question about tax policy, and nobody had an honest answer to it",
+    "what a night",
+]
+PAIRS = [("who won", "nobody won tonight"), ("a", "b"), ("the cup is full", ""), ("", "so it is"), ("it is", "it was")]
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_packed_vectors_equal_plain_padded_transformers(tiny_model, family, pooling):
+    """In float32 every family, packed or not, gives the padded eager forward's vectors within 1e-5."""
+    folder = tiny_model(family)
+    found = BertEmbedder(folder, pooling=pooling, device="cpu", cache=None).transform(TEXTS)
+    assert relative_difference(found, padded_vectors(folder, TEXTS, pooling=pooling)) < 1e-5
+
+
+def test_every_hidden_layer_equals_transformers(tiny_model, family):
+    """Layers are counted as in hidden_states, from the embeddings on, from both ends, side by side as asked."""
+    folder = tiny_model(family)
+    n_layers = resolve_model(folder).n_layers
+    layers = [*range(n_layers + 1), -1, -2]
+    found = BertEmbedder(folder, layers=layers, pooling="mean", device="cpu", cache=None).transform(TEXTS)
+    for k, layer in enumerate(layers):
+        block = found[:, 32 * k : 32 * (k + 1)]
+        assert relative_difference(block, padded_vectors(folder, TEXTS, layer=layer)) < 1e-5
+
+
+def test_pairs_equal_transformers_pairs(tiny_model, family):
+    """A pair is the family's own input of two texts, segments included, longest side cut first."""
+    folder = tiny_model(family)
+    found = BertEmbedder(folder, pooling="mean", device="cpu", cache=None).transform(PAIRS)
+    assert relative_difference(found, padded_vectors(folder, PAIRS)) < 1e-5
+    long = [(" ".join(["night"] * a), " ".join(["fair"] * b)) for a, b in [(50, 50), (3, 80), (80, 3), (33, 30)]]
+    short = BertEmbedder(folder, pooling="mean", max_length=40, long_texts="truncate", device="cpu", cache=None)
+    assert relative_difference(short.transform(long), padded_vectors(folder, long, max_length=40)) < 1e-5
+
+
+def test_long_texts_are_cut_as_transformers_cuts(tiny_model, family):
+    """Truncation at max_length gives what the tokenizer's own truncation gives."""
+    folder = tiny_model(family)
+    texts = [" ".join(TEXTS), *TEXTS]
+    cut = BertEmbedder(folder, pooling="mean", max_length=12, long_texts="truncate", device="cpu", cache=None)
+    assert relative_difference(cut.transform(texts), padded_vectors(folder, texts, max_length=12)) < 1e-5
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 7, 64, 100_000])
+def test_the_budget_does_not_change_vectors(tiny_bert_folder, batch_tokens):
+    """Whatever falls into one batch, the vectors are the same."""
+    whole = BertEmbedder(tiny_bert_folder, cache=None, device="cpu").transform(TEXTS)
+    parts = BertEmbedder(tiny_bert_folder, cache=None, device="cpu", batch_tokens=batch_tokens).transform(TEXTS)
+    assert relative_difference(parts, whole) < 1e-5
+
+
+def test_which_families_pack(tiny_model, family):
+    """The six families that can be packed are; MPNet and DeBERTa run padded through the same engine."""
+    encoder = get_encoder(resolve_model(tiny_model(family)), torch.device("cpu"), torch.float32)
+    assert encoder.packs == (family in PACKABLE)
+
+
+def test_packing_is_verified_and_not_assumed(tmp_path, monkeypatch):
+    """Where packed attention is wrong for a model, the comparison on load finds out, and the padded form runs."""
+    from skbert._engine import attention, encoder as encoder_module
+
+    folder = build_tiny_model(tmp_path, "bert", seed=7)
+    expected = padded_vectors(folder, TEXTS)
+
+    def blind(*args, skbert_layout=None, **kwargs):  # lets every text attend to its neighbours
+        return attention.packed_attention(*args, **kwargs)
+
+    def register_blind():
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(attention.PACKED, blind)
+
+    monkeypatch.setattr(encoder_module, "register_packed_attention", register_blind)
+    try:
+        encoder = encoder_module.Encoder(resolve_model(folder), torch.device("cpu"), torch.float32)
+        assert not encoder.packs
+        found = BertEmbedder(folder, cache=None, device="cpu")
+        monkeypatch.setattr("skbert._engine.encode.get_encoder", lambda *args: encoder)
+        assert relative_difference(found.transform(TEXTS), expected) < 1e-5
+    finally:
+        attention.register_packed_attention()
+
+
+def test_probe_texts_do_not_count_as_embedded(tmp_path):
+    """The comparison on load runs at most 6 texts, none of which is counted."""
+    from skbert._engine import encoder as encoder_module
+
+    assert len(encoder_module._PROBE_LENGTHS) <= 6
+    folder = build_tiny_model(tmp_path, "bert", seed=8)
+    encoder = get_encoder(resolve_model(folder), torch.device("cpu"), torch.float32)
+    assert encoder.n_texts == 0
+    BertEmbedder(folder, cache=None, device="cpu").transform(TEXTS)
+    assert encoder.n_texts == len(set(TEXTS))
+
+
+def test_a_padded_call_under_the_packed_name_keeps_its_mask(tiny_bert_folder):
+    """Without its own mask function transformers would drop the padding mask of such a call and say nothing."""
+    from transformers import AutoModel, AutoTokenizer
+
+    from skbert._engine.attention import PACKED, register_packed_attention
+
+    register_packed_attention()
+    batch = AutoTokenizer.from_pretrained(tiny_bert_folder)(TEXTS, padding=True, return_tensors="pt")
+    outputs = [
+        AutoModel.from_pretrained(tiny_bert_folder, attn_implementation=name).eval()(**batch).last_hidden_state[:, 0]
+        for name in ("eager", PACKED)
+    ]
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("family", PACKABLE)
+def test_half_precision_keeps_its_own_bound(tiny_model, family, dtype):
+    """The halves stay within the bound written down for them, packed against padded in the same dtype."""
+    folder = tiny_model(family)
+    encoder = get_encoder(resolve_model(folder), torch.device("cpu"), getattr(torch, dtype))
+    assert encoder.packs  # verified against the padded form on load, with this bound
+    found = BertEmbedder(folder, pooling="mean", dtype=dtype, device="cpu", cache=None).transform(TEXTS)
+    assert found.dtype == np.float32
+    difference = relative_difference(found, padded_vectors(folder, TEXTS))
+    assert 1e-6 < difference < half_bound(getattr(torch, dtype))
+
+
+def test_minilm_equals_sentence_transformers(minilm):
+    """pooling="auto" on all-MiniLM-L6-v2 is SentenceTransformer.encode, within 1e-5."""
+    from sentence_transformers import SentenceTransformer
+
+    texts = [
+        "RT @someone: What a night! #debate http://t.co/x…",
+        "😀 naïve café — “quotes”",
+        "",
+        "word " * 400,  # longer than its 256 tokens
+        "The bat flew out of the cave.",
+        "He hit the ball with his bat.",
+    ]
+    peer = SentenceTransformer(str(resolve_model(minilm).folder), device="cpu")
+    found = BertEmbedder(minilm, long_texts="truncate", device="cpu", cache=None).transform(texts)
+    np.testing.assert_allclose(found, peer.encode(texts), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
