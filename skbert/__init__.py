@@ -1,9 +1,23 @@
 """A frozen BERT behind scikit-learn's fit, transform and predict."""
 
+from skbert._classifier import BertSentimentClassifier
+from skbert._cleaner import TextCleaner
+from skbert._displays import TrainingHistoryDisplay
 from skbert._embedder import BertEmbedder
 from skbert._engine.registry import release_models
+from skbert._head import HeadClassifier
 from skbert._store.caches import cache_info, clear_cache
 from skbert._store.memory import MemoryStore
 
-__all__ = ["BertEmbedder", "MemoryStore", "cache_info", "clear_cache", "release_models"]
+__all__ = [
+    "BertEmbedder",
+    "BertSentimentClassifier",
+    "HeadClassifier",
+    "MemoryStore",
+    "TextCleaner",
+    "TrainingHistoryDisplay",
+    "cache_info",
+    "clear_cache",
+    "release_models",
+]
 __version__ = "0.1.0.dev0"

@@ -1,4 +1,4 @@
-"""BertSentimentClassifier: an embedder and a head in one classifier of texts. Imports ``_embedder``, ``_head``, below."""
+"""BertSentimentClassifier: an embedder and a head in one classifier of texts. Above ``_embedder`` and ``_head``."""
 
 from __future__ import annotations
 

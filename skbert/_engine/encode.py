@@ -9,8 +9,7 @@ import dataclasses
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator
-from collections.abc import Sequence as Rows
+from collections.abc import Iterator, Sequence as Rows
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ Text = str | tuple[str, str]
 _LOOK_UP = 8_192  # keys a look-up, so that the bytes found are never held twice for a whole call
 _WINDOW_TEXTS = 32_768  # texts that are tokenised and sorted together, and
 _WINDOW_CHARS = 8_000_000  # their characters: both bound the memory, whatever the call's size
+_CALLER = 5  # frames from a warning to the user's line: finish, encode, transform, scikit-learn's wrapper of transform
 _TOKENIZE = 2_048  # texts a call of the tokenizer, whose own records are many times the ids
 
 
@@ -173,7 +173,7 @@ class _Job:
                 f"This call alone needs {needed:,} bytes: {len(self.texts):,} different texts with {len(self.units)} "
                 f"vector(s) each. Pass a larger one: cache=MemoryStore(max_bytes={2 * needed})."
             )
-            warnings.warn(msg, CacheWarning, stacklevel=2)
+            warnings.warn(msg, CacheWarning, stacklevel=_CALLER)
 
     # -- the forward -------------------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ class _Job:
                 f"{self.rows[cut[0]]} loses {self.cut[cut[0]]:,}). Choose long_texts='truncate' to accept this, "
                 "'head_tail' or 'chunk' to use more of the text, or 'error'."
             )
-            warnings.warn(msg, TruncationWarning, stacklevel=2)
+            warnings.warn(msg, TruncationWarning, stacklevel=_CALLER)
 
     def _normalize(self) -> None:
         # In slices, so that no second matrix of the output's size is made.

@@ -9,8 +9,7 @@ import contextlib
 import inspect
 import logging
 import threading
-from collections.abc import Iterator
-from collections.abc import Sequence as Rows
+from collections.abc import Iterator, Sequence as Rows
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,8 @@ class Encoder:
     n_texts : int
         Texts (chunks, where texts are chunked) run so far, probe texts not counted.
     max_tokens : int or None
-        Tokens a forward that memory has been seen not to hold; None: none yet.
+        Most tokens that a forward of several texts may have since memory ran
+        short: half of what did not fit. None while it never did.
     lock : threading.Lock
         Held while texts are embedded, so that threads don't embed one text twice.
     """
@@ -109,18 +109,18 @@ class Encoder:
 
         Notes
         -----
-        Where memory is short, the batch is halved until it fits, and the size
-        that did not fit is remembered.
+        Where memory is short, the batch is halved until it fits, and later
+        batches are kept as small from the start.
         """
         tokens = sum(len(sequence.ids) for sequence in sequences)
-        fits = self.max_tokens is None or tokens < self.max_tokens or len(sequences) == 1
+        fits = self.max_tokens is None or tokens <= self.max_tokens or len(sequences) == 1
         if fits:
             try:
                 pooled = self._run_once(sequences, units)
             except torch.OutOfMemoryError:
                 if len(sequences) == 1:
                     raise
-                self.max_tokens = tokens
+                self.max_tokens = tokens // 2
             else:
                 self.n_texts += len(sequences)
                 return pooled

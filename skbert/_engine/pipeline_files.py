@@ -64,7 +64,7 @@ def read_sentence_settings(folder: Path) -> SentenceSettings:
         elif kind == "Normalize":
             normalize = True
         elif kind != "Dropout":  # dropout does nothing in a frozen model
-            unsupported = unsupported or f"a module {kind or module!r}"
+            unsupported = unsupported or f"a module {kind or 'without a type'}"
     stated: dict[str, Any] = {}
     for path in sorted((folder / subfolder).glob("sentence_*_config.json")):
         stated |= read_json(path) or {}

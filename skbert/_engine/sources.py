@@ -180,7 +180,7 @@ def _read_files_once(
 def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     """Return the model's folder, and the SHA-256 its weights must have if that is known."""
     path = Path(model).expanduser()
-    if path.is_dir():
+    if model and path.is_dir():
         return path.resolve(), None
     tried = [f"a folder {str(path)!r}: there is none"]
     if model in _PACKAGED and revision is None:
