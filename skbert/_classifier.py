@@ -135,7 +135,6 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         "embedder": (none(), instance(BertEmbedder, text="a BertEmbedder")),
         **HeadClassifier._parameter_rules,
     }
-    _doc_link_module = "skbert"
 
     def __init__(
         self,

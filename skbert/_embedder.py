@@ -172,7 +172,6 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "store_layers": (none(), one_of("all"), sequence(integer(), "a non-empty sequence of int")),
         "verbose": (integer(0), boolean()),
     }
-    _doc_link_module = "skbert"
 
     def __init__(
         self,

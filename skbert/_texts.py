@@ -108,12 +108,16 @@ def rebuild(X: Any, items: Sequence[Item]) -> Any:
     columns = _frame_columns(X)
     if columns is not None:
         sides = [items] if len(columns) == 1 else [[_side(item, k) for item in items] for k in (0, 1)]
-        new = {name: rebuild(X[name], side) for name, side in zip(columns, sides, strict=True)}
-        return type(X)(new) if _is_polars(X) else type(X)(new, index=X.index)
+        parts = [rebuild(part, side) for part, side in zip(_frame_parts(X), sides, strict=True)]
+        if _is_polars(X):
+            return type(X)(parts)
+        frame = type(X)(pd.concat(parts, axis="columns"))
+        frame.columns = X.columns
+        return frame
     if isinstance(X, pd.Series | pd.Index):
         return _rebuild_pandas(X, items)
     if _is_polars(X):
-        return type(X)(X.name, list(items))
+        return _rebuild_polars(X, items)
     if isinstance(X, list | tuple):
         rebuilt = [_keep_row(old, new) for old, new in zip(X, items, strict=True)]
         return tuple(rebuilt) if isinstance(X, tuple) else rebuilt
@@ -128,6 +132,13 @@ def _rebuild_pandas(X: Any, items: Sequence[Item]) -> Any:
         return pd.Index(values, name=X.name, dtype=dtype)
     series = pd.Series(values, index=X.index, name=X.name, dtype=dtype)
     return series.astype("category") if isinstance(X.dtype, pd.CategoricalDtype) else series
+
+
+def _rebuild_polars(X: Any, items: Sequence[Item]) -> Any:
+    values = [previous if new is None else new for previous, new in zip(X.to_list(), items, strict=True)]
+    # An Enum has no room for a new text.
+    dtype = None if str(X.dtype).startswith("Enum") else X.dtype
+    return type(X)(X.name, values, dtype=dtype)
 
 
 def _rebuild_array(X: np.ndarray, items: Sequence[Item]) -> np.ndarray:
@@ -175,11 +186,14 @@ def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], tuple[str, ...] | N
         )
         raise TextInputError(msg)
 
+    if _is_polars(X) and hasattr(X, "collect"):
+        msg = f"A polars {type(X).__name__} holds no texts yet. Pass X.collect() instead."
+        raise TextInputError(msg)
     columns = _frame_columns(X)
     if columns is not None:
         if len(columns) > 2 or len(columns) == 0:
             raise TextInputError(_too_wide(len(columns), estimator, list(columns)))
-        parts = [X[name].to_list() for name in columns]
+        parts = [part.to_list() for part in _frame_parts(X)]
         rows = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
         return rows, tuple(str(name) for name in columns)
     if isinstance(X, list | tuple):
@@ -235,7 +249,7 @@ def _check_row(row: int, value: Any, is_pairs: bool, estimator: str) -> Item:
     if is_pairs:
         if not isinstance(value, list | tuple) or len(value) != 2:
             msg = (
-                f"Row {row} of X must be a pair of texts like the rows before it, got {_show(value)}. "
+                f"Row {row} of X must be a pair of texts, as X holds pairs, got {_show(value)}. "
                 "Pass 2-tuples of str in every row, or one str in every row."
             )
             raise TextInputError(msg)
@@ -261,24 +275,24 @@ def _check_str(row: int, value: Any, estimator: str) -> str:
 
 def _check_encodable(items: list[Item]) -> None:
     """Refuse lone surrogates: no tokenizer takes them, and they have no bytes to be a key."""
-    try:
-        "".join(item if isinstance(item, str) else "".join(item) for item in items if item is not None).encode()
-    except UnicodeEncodeError:
-        for row, item in enumerate(items):
-            text = item if isinstance(item, str) else "".join(item or ())
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                msg = (
-                    f"Row {row} of X holds a lone surrogate ({text[error.start]!r}), which is no character: "
-                    f"{_show(text)}. Clean it, for example with text.encode('utf-8', 'replace').decode('utf-8')."
-                )
-                raise TextInputError(msg) from None
-        raise  # two halves in neighbouring rows cannot join into a character, so this is never reached
+    for row, item in enumerate(items):
+        text = item if isinstance(item, str) else "".join(item or ())
+        if text.isascii():  # a flag that Python keeps: most texts cost no more
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            msg = (
+                f"Row {row} of X holds a lone surrogate ({text[error.start]!r}), which is no character: "
+                f"{_show(text)}. Clean it, for example with text.encode('utf-8', 'replace').decode('utf-8')."
+            )
+            raise TextInputError(msg) from None
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float | np.floating) and bool(value != value)
 
 
 def _is_polars(X: Any) -> bool:
@@ -289,6 +303,11 @@ def _frame_columns(X: Any) -> list[Any] | None:
     if isinstance(X, pd.DataFrame) or (_is_polars(X) and hasattr(X, "columns")):
         return list(X.columns)
     return None
+
+
+def _frame_parts(X: Any) -> list[Any]:
+    """Return the columns of a frame by position: pandas allows two of one name."""
+    return X.get_columns() if _is_polars(X) else [X.iloc[:, k] for k in range(X.shape[1])]
 
 
 def _rows(rows: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""The main job on real input: 13,871 tweets of the GOP debate, split by text. Needs the real data and the real model."""
+"""The main job on real input: 13,871 tweets of the GOP debate, split by text. Needs real data and the real model."""
 
 from __future__ import annotations
 

@@ -1,0 +1,329 @@
+"""The rules of cleaning: one text in, one text out. Under ``cleaner``: imports only files of its own room.
+
+A round has five steps: entities, encoding, tokens, case, white space. The
+third is one scan with one regular expression, in which the leftmost token wins
+and a kept token shields what is in it: the dots of a kept URL are no
+punctuation, the "#" of its fragment makes no hashtag.
+
+**Cleaning twice changes nothing more**, because rounds are repeated until one
+changes nothing: its text is a fixed point of the round, and so of the whole.
+Nearly always the second round is that one, for a token leaves a blank behind
+and so cannot make its neighbours grow together into a new token, and every
+rule goes to the end of its own chains (``&amp;amp;lt;``, ``##a``, ``@a@b``).
+The number of rounds is bounded all the same: see `_MAX_ROUNDS`.
+
+**The time grows with the length of a text, not with its square.** Quantifiers
+that could give back what they took are possessive or bounded, and where a token
+may begin with a run ("@@@", "###") a look-behind admits only the first of it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from html.entities import html5
+from itertools import groupby, islice
+from typing import Final, NamedTuple
+
+import ftfy
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from skbert._cleaner.emoji import EMOJI, EMOJI_FIRST, EMOJI_REST, emoji_name
+from skbert._cleaner.hashtags import MARKS, split_hashtag
+
+__all__ = ["LINK", "NUMBER", "USER", "CleaningRules", "Settings"]
+
+# What "replace" puts: each is one piece of BERT's uncased vocabulary ("url" and "hashtag" are not).
+LINK: Final = "link"
+USER: Final = "user"
+NUMBER: Final = "number"
+
+# A text needs two rounds, seldom three; of 700,000 texts put together by chance from what sets off further rounds, none
+# needed more than five. One that does not settle in this many loses all but its plain letters. On those at most three
+# rounds more change anything: what is left to do is repeated letters, stop words and "rt rt", and none of the three
+# brings forth an earlier one. So cleaning always ends.
+_MAX_ROUNDS = 16
+_NOT_PLAIN = re.compile("[^a-z]+")
+
+_FTFY = ftfy.TextFixerConfig(unescape_html=False, explain=False)  # entities have their own parameter
+# ftfy changes no text made of these alone: printable ASCII, tab, line feed and form feed; no-break space, middle
+# dot, dashes and ellipsis, which never look broken on their own; joiners, variation selectors and pictures.
+# A test holds this against ftfy itself.
+_SUSPECT = re.compile("[^\t\n\f -~\xa0\xb7\u2013\u2014\u2026\u200d\u2600-\u27bf\ufe0e\ufe0f\U0001f000-\U0001faff]")
+
+# Only with its semicolon: Twitter always writes it, and "?a=1&copy=2" is no copyright sign.
+_ENTITY_SOURCE = "&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_ENTITY = re.compile(_ENTITY_SOURCE)
+_LONGEST_ENTITY = 34
+
+_URL_CHAR = r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]"
+_URL_REST = rf"(?:{_URL_CHAR}*[A-Za-z0-9_~/#=&%+$@*\-])?+(?:[.,:;?!]*+…)?"
+_HANDLE = "[A-Za-z0-9_]+"
+_LETTERS = rf"[^\W_]++(?:[{MARKS}]++[^\W_]*+)*+"
+
+
+class _Token(NamedTuple):
+    """A token by the class of its first character and a pattern of the rest, which may look behind at it.
+
+    One class for the first characters of all tokens lets re skip, without
+    trying anything, what begins none: the scan takes half the time.
+    """
+
+    first: str
+    rest: str
+
+
+_TOKENS: Final = {
+    "url": _Token(
+        "hHwWpP",
+        rf"(?<=[hH])(?i:ttps?)://{_URL_REST}"
+        # What the cut at 140 characters leaves of a link: "http:…", "htt…".
+        r"|(?<=[hH])(?<![A-Za-z0-9].)(?i:t(?:tps?|t)?)(?::/{0,2})?…"
+        rf"|(?<=[wW])(?<![\w.@].)(?i:ww)\.(?=[A-Za-z0-9]){_URL_REST}"
+        rf"|(?<=[pP])(?<![\w.@/\-].)(?i:ic\.twitter\.com)/{_URL_REST}",
+    ),
+    # Also with a quotation mark before the "@" and without the colon, as older programs wrote it. An "RT" before
+    # another one goes too, for it would become a mark of its own when the other is gone.
+    "retweet_mark": _Token(
+        "rR",
+        rf"(?<=[rR])(?<!\w.)[tT](?:\s{{0,9}}[\"'“‘]?\s?@+{_HANDLE}(?:\s?:)?|(?=\s{{1,9}}(?i:rt)(?!\w)))",
+    ),
+    "mention": _Token("@", rf"(?<=@)(?<![\w@].)@*+{_HANDLE}(?:@+{_HANDLE})*+"),
+    "hashtag": _Token("#", rf"(?<=\#)(?<!\#.)\#*+[\d_]*+[^\W\d_][\w{MARKS}]*+"),
+    "emoji": _Token(EMOJI_FIRST, f"{EMOJI_REST}(?:{EMOJI.pattern})*+"),  # a whole row of them
+    "number": _Token(r"\d", r"(?<=\d)(?<!\w.)(?<!\d[.,:/].)\d*+(?:[.,:/]\d++)*+(?!\w)"),
+}
+_ENTITY_TOKEN = f"{_ENTITY_SOURCE}(?P<entity>)"
+_WORD = rf"{_LETTERS}(?:['’]{_LETTERS})*+(?P<word>)"
+# An apostrophe between letters is spelling ("don't"); what else of these is punctuation, its category tells.
+_MARK = r"(?!(?<=[^\W_])['’](?=[^\W_]))(?:[^\w\s]|_)(?P<mark>)"
+
+# Beside these a word that takes the place of a token needs no blank.
+_OPENING = frozenset("([{<\"'“‘«")
+_CLOSING = frozenset(")]}>\"'”’».,;:!?…%")
+_ASCII_SYMBOLS = frozenset("$+<=>^`|~")  # string.punctuation counts them in, Unicode calls them symbols
+
+
+class Settings(NamedTuple):
+    """The parameters of TextCleaner, under their names and with checked values."""
+
+    fix_encoding: bool
+    html_entities: str
+    urls: str
+    mentions: str
+    retweet_marks: str
+    hashtags: str
+    emoji: str
+    numbers: str
+    repeated_chars: int | None
+    case: str
+    punctuation: str
+    stop_words: str | Iterable[str] | None
+    whitespace: str
+
+
+class CleaningRules:
+    """Clean one text after another by the same settings.
+
+    Holds nothing of the texts it has seen, so one object may serve several
+    threads.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to do with each kind of token.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        stop_words = ENGLISH_STOP_WORDS if settings.stop_words == "english" else settings.stop_words or ()
+        self._stop_words = frozenset(map(_as_stop_word, stop_words))
+        self._limit = _limit(settings)
+        # Few texts have repeated characters, and to look for them first is cheaper than to try at every place.
+        # "\\1\\1\\1" takes a third of the time of "\\1{3}"; what it finds beside them is sorted out later.
+        self._may_repeat = None if self._limit is None else re.compile("(.)" + r"\1" * min(self._limit, 8))
+        self._repeats = None if self._limit is None else re.compile(_repeats(self._limit))
+        # re keeps what it has compiled, so that the next object with these settings finds it.
+        self._tokens = re.compile(_token_pattern(settings, with_repeats=False))
+        self._tokens_and_repeats = re.compile(_token_pattern(settings, with_repeats=True))
+        self._handlers: dict[str | None, Callable[[re.Match[str]], str]] = {
+            "entity": re.Match.group,
+            "url": _handler(settings.urls, LINK),
+            "retweet_mark": _gap,
+            "mention": _handler(settings.mentions, USER),
+            "hashtag": self._hashtag,
+            "emoji": self._emoji,
+            "number": _handler(settings.numbers, NUMBER),
+            "word": self._word,
+            "repeat": self._shorten,
+            "mark": _mark,
+        }
+
+    def __call__(self, text: str) -> str:
+        """Return `text` cleaned; cleaning the result returns it unchanged."""
+        text, is_settled = self._clean_repeatedly(text)
+        if not is_settled:
+            text, _ = self._clean_repeatedly(_NOT_PLAIN.sub(" ", text.lower()))
+        return text
+
+    def _clean_repeatedly(self, text: str) -> tuple[str, bool]:
+        """Return the text after rounds of cleaning, and whether the last of them changed nothing."""
+        for _ in range(_MAX_ROUNDS):
+            cleaned = self._clean_once(text)
+            if cleaned == text:
+                return text, True
+            text = cleaned
+        return text, False
+
+    def _clean_once(self, text: str) -> str:
+        settings = self._settings
+        if settings.html_entities == "unescape" and "&" in text:
+            text = _unescape(text)
+        if settings.fix_encoding and _SUSPECT.search(text):
+            text = ftfy.fix_text(text, _FTFY)
+        may_repeat = self._may_repeat is not None and self._may_repeat.search(text)
+        text = (self._tokens_and_repeats if may_repeat else self._tokens).sub(self._handle, text)
+        if settings.case == "lower":
+            text = text.lower()
+        if settings.whitespace == "collapse":
+            text = " ".join(text.split())
+        return text
+
+    def _handle(self, match: re.Match[str]) -> str:
+        return self._handlers[match.lastgroup](match)
+
+    def _hashtag(self, match: re.Match[str]) -> str:
+        action = self._settings.hashtags
+        if action == "keep":
+            return match.group()
+        if action == "drop":
+            return _gap(match)
+        word = match.group().lstrip("#")
+        return _set_apart(match, split_hashtag(word) if action == "split" else word)
+
+    def _emoji(self, match: re.Match[str]) -> str:
+        action = self._settings.emoji
+        if action == "drop":
+            return _gap(match)
+        shown: list[str] = []
+        for one, row in groupby(EMOJI.findall(match.group())):
+            times = len(list(islice(row, self._limit)))
+            shown += [one if action == "keep" else emoji_name(one)] * times
+        if action == "keep":
+            return "".join(shown)
+        names = " ".join(filter(None, shown))
+        return _set_apart(match, names) if names else _gap(match)
+
+    def _word(self, match: re.Match[str]) -> str:
+        word = match.group()
+        if self._repeats is not None:
+            word = self._repeats.sub(self._shorten, word)
+        return _gap(match) if _as_stop_word(word) in self._stop_words else word
+
+    def _shorten(self, match: re.Match[str]) -> str:
+        return match["char"] * (self._limit or 1)
+
+
+def _limit(settings: Settings) -> int | None:
+    # re counts no further than 2**32, and no text is that long
+    return None if settings.repeated_chars is None else min(int(settings.repeated_chars), 2**31)
+
+
+def _repeats(limit: int) -> str:
+    # Digits are left alone: one more or less would be another number.
+    return rf"(?P<char>[^\s\d])(?P=char){{{limit},}}+(?P<repeat>)"
+
+
+def _token_pattern(settings: Settings, *, with_repeats: bool) -> str:
+    drops_marks = settings.punctuation == "drop"
+    unwanted = set()
+    if settings.retweet_marks == "keep":
+        unwanted.add("retweet_mark")  # its mention is treated like any other
+    if settings.numbers == "keep" and not drops_marks:
+        unwanted.add("number")  # where marks are dropped, a kept number shields its own: "3.5"
+    tokens = {name: token for name, token in _TOKENS.items() if name not in unwanted}
+    first = "".join(token.first for token in tokens.values())
+    rest = "|".join(f"(?:{token.rest})(?P<{name}>)" for name, token in tokens.items())
+    parts = [f"[{first}](?:{rest})"]
+    if settings.html_entities == "keep":
+        parts.insert(0, _ENTITY_TOKEN)
+    if settings.stop_words is not None:
+        parts.append(_WORD)
+    limit = _limit(settings)
+    if with_repeats and limit is not None:
+        parts.append(_repeats(limit))
+    if drops_marks:
+        parts.append(_MARK)
+    return "|".join(parts)
+
+
+def _as_stop_word(word: str) -> str:
+    return word.lower().replace("’", "'")
+
+
+def _handler(action: str, word: str) -> Callable[[re.Match[str]], str]:
+    if action == "keep":
+        return re.Match.group
+    return _gap if action == "drop" else lambda match: _set_apart(match, word)
+
+
+def _gap(match: re.Match[str]) -> str:
+    """Return what a dropped token leaves: a blank, unless there is one beside it."""
+    text, start, end = match.string, match.start(), match.end()
+    if start == 0 or end == len(text) or text[start - 1].isspace() or text[end].isspace():
+        return ""
+    return " "
+
+
+def _set_apart(match: re.Match[str], word: str) -> str:
+    """Return `word` with a blank on each side where it would touch its neighbour."""
+    text, start, end = match.string, match.start(), match.end()
+    if start and not ((char := text[start - 1]).isspace() or char in _OPENING):
+        word = " " + word
+    if end < len(text) and not ((char := text[end]).isspace() or char in _CLOSING):
+        word += " "
+    return word
+
+
+def _mark(match: re.Match[str]) -> str:
+    char = match.group()
+    if unicodedata.category(char)[0] == "P" or char in _ASCII_SYMBOLS:
+        return _gap(match)
+    return char
+
+
+def _character(entity: str) -> str | None:
+    """Return what `entity` stands for, None where it is no entity."""
+    if entity[1] == "#":
+        return html.unescape(entity)
+    # Not html.unescape: it would read "&notit;" as "¬it;".
+    return html5.get(entity[1:])
+
+
+def _unescape(text: str) -> str:
+    """Replace entities until none is left, in time proportional to the length of `text`.
+
+    Repeated substitution could need a round for each of the nested entities
+    of ``&lt&semi&semi;…``. Here the text is read once, up to one semicolon
+    after another, and only what stands before it can be an entity.
+    """
+    if _ENTITY.search(text) is None:
+        return text
+    done: list[str] = []  # characters, with no entity among them
+    todo = list(reversed(text))
+    while todo:
+        char = todo.pop()
+        done.append(char)
+        if char != ";":
+            continue
+        tail = "".join(done[-_LONGEST_ENTITY:])
+        start = tail.rfind("&")
+        if start == -1 or _ENTITY.fullmatch(tail, start) is None:
+            continue
+        found = _character(tail[start:])
+        if found is not None:
+            del done[start - len(tail) :]
+            todo.extend(reversed(found))
+    return "".join(done)

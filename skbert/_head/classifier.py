@@ -1,0 +1,299 @@
+"""HeadClassifier, the estimator itself. Part of ``_head``; takes its epochs from ``_training``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+from skbert import _training
+from skbert._head import inputs, rows, weights
+from skbert._params import boolean, check_params, instance, integer, none, one_of, real, sequence
+from skbert.exceptions import SkbertWarning, ValidationSplitWarning
+
+__all__ = ["HeadClassifier"]
+
+# float64 first: what is neither (ints, say) is converted to the first.
+_DTYPES = (np.float64, np.float32)
+
+
+class HeadClassifier(ClassifierMixin, BaseEstimator):
+    """TODO."""
+
+    _parameter_rules = {  # noqa: RUF012
+        "hidden_layer_sizes": (sequence(integer(1), "a sequence of ints from 1 up", min_size=0), integer(1)),
+        "dropout": (real(0, 1, closed="left"),),
+        "weight_decay": (real(0, float("inf"), closed="left"),),
+        "batch_size": (integer(1),),
+        "learning_rate_init": (real(0, float("inf"), closed="neither"),),
+        "max_iter": (integer(1),),
+        "early_stopping": (boolean(),),
+        "validation_fraction": (real(0, 1, closed="neither"),),
+        "n_iter_no_change": (integer(1),),
+        "tol": (real(0, float("inf"), closed="left"),),
+        "class_weight": (none(), one_of("balanced"), instance(Mapping, text="a dict of class to weight")),
+        "n_heads": (integer(1),),
+        "warm_start": (boolean(),),
+        "device": (inputs.DEVICE_RULE,),
+        "random_state": (none(), integer(0, 2**32 - 1), instance(np.random.RandomState)),
+        "verbose": (integer(0), boolean()),
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes=(256,),
+        dropout=0.5,
+        weight_decay=0.1,
+        batch_size=256,
+        learning_rate_init=1e-3,
+        max_iter=100,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        tol=1e-4,
+        class_weight=None,
+        n_heads=1,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.n_heads = n_heads
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, sample_weight=None):
+        """TODO."""
+        check_params(self)
+        device = inputs.resolve_device(self.device)
+        warm = self.warm_start and hasattr(self, "coefs_")
+        if not warm:
+            self._forget()
+        X, y, weight = self._check_data(X, y, sample_weight, reset=not warm)
+        classes = np.unique(y)
+        inputs.check_two_classes(classes)
+        if warm and not np.array_equal(classes, self.classes_):
+            msg = (
+                "warm_start=True goes on from the last fit and needs the same classes. "
+                f"That fit had {self.classes_.tolist()}, y has {classes.tolist()}."
+            )
+            raise ValueError(msg)
+        merged = rows.merge_copies(X, inputs.encode_labels(y, classes), weight)
+        factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight)
+
+        rng = check_random_state(self.random_state)
+        seed_weights, seed_training = rng.randint(np.iinfo(np.int32).max, size=2).tolist()
+        held_out = self._hold_out(merged, classes, rng) if self.early_stopping else None
+        kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
+        moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
+        network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
+        training = weights.make_part(X, merged, kept, factors, moments, device)
+        validation = None if held_out is None else weights.make_part(X, merged, held_out, factors, moments, device)
+
+        with tqdm(total=self.max_iter, desc="HeadClassifier", unit="epoch", disable=not self.verbose) as bar:
+            history = _training.train(
+                network,
+                training,
+                validation,
+                self._settings(self.max_iter),
+                seed=seed_training,
+                on_epoch=lambda so_far: _show(bar, so_far),
+            )
+        self._check_finite(history)
+        self._keep(network, moments, classes)
+        self._optimizer = None
+        self.n_iter_ = len(history.loss)
+        self.best_iter_ = history.best_epoch
+        self.loss_curve_ = history.loss
+        self.validation_loss_curve_ = None if validation is None else history.validation_loss
+        self.validation_scores_ = None if validation is None else history.validation_accuracy
+        best = history.validation_accuracy[: history.best_epoch]
+        self.best_validation_score_ = best[-1] if best else None
+        _warn(history)
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """TODO."""
+        check_params(self)
+        device = inputs.resolve_device(self.device)
+        if self.class_weight == "balanced":
+            msg = (
+                "class_weight='balanced' needs all data at once, and partial_fit sees a part. Pass a dict of class to "
+                "weight instead; sklearn.utils.class_weight.compute_class_weight computes one."
+            )
+            raise ValueError(msg)
+        first = not hasattr(self, "coefs_")
+        if first:
+            self._forget()
+        known = self._known_classes(classes)
+        X, y, weight = self._check_data(X, y, sample_weight, reset=first)
+        merged = rows.merge_copies(X, inputs.encode_labels(y, known), weight)
+        factors = inputs.class_factors(self.class_weight, known, merged.y, merged.weight)
+
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        done = 0 if first else self.n_iter_
+        batch = rows.measure(X, merged.rows, merged.weight)
+        moments = batch if first else self._moments + batch
+        network = self._start(len(known), moments, seed, device, fresh=first)
+        kept = None if first or self._optimizer is None else weights.to_memory(self._optimizer, device)
+        memory = _training.AdamMoments.zeros(network) if kept is None else kept
+        # With the number of calls so far in the seed: parts of one size are not each drawn in the same order.
+        seed = int(np.random.SeedSequence([seed, done]).generate_state(1)[0])
+        part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
+        history = _training.train(network, part, None, self._settings(1), seed=seed, moments=memory)
+        self._check_finite(history)
+        self._keep(network, moments, known)
+        self._optimizer = weights.memory_arrays(memory)
+        self.n_iter_ = self.best_iter_ = done + 1
+        self.loss_curve_ = [*([] if first else self.loss_curve_), *history.loss]
+        self.validation_loss_curve_ = self.validation_scores_ = self.best_validation_score_ = None
+        _warn(history)
+        return self
+
+    def decision_function(self, X):
+        """TODO."""
+        log_p = self._log_proba(X)
+        return log_p[:, 1] - log_p[:, 0] if log_p.shape[1] == 2 else log_p
+
+    def predict_proba(self, X):
+        """TODO."""
+        return np.exp(self._log_proba(X))
+
+    def predict(self, X):
+        """TODO."""
+        codes = self._log_proba(X).argmax(axis=1)  # first, since it is what checks that there was a fit
+        return self.classes_[codes]
+
+    def _log_proba(self, X):
+        """Return the logarithm of the class probabilities."""
+        check_is_fitted(self, "coefs_")
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        return weights.log_proba(self.coefs_, self.intercepts_, X, self.mean_, self.scale_)
+
+    def _forget(self):
+        """Drop all that an earlier fit has learned."""
+        for name in [name for name in vars(self) if name.endswith("_") or name in ("_moments", "_optimizer")]:
+            delattr(self, name)
+
+    def _check_data(self, X, y, sample_weight, *, reset):
+        """Return X, y and the weights, all three without the rows of weight zero."""
+        X, y = validate_data(self, X, y, dtype=_DTYPES, reset=reset)
+        check_classification_targets(y)
+        weight = inputs.check_sample_weight(sample_weight, len(y))
+        counts = weight > 0
+        return (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
+
+    def _known_classes(self, classes):
+        """Return the classes that partial_fit works with: those of the first call."""
+        if not hasattr(self, "coefs_"):
+            if classes is None:
+                msg = "classes must be passed on the first call to partial_fit."
+                raise ValueError(msg)
+            known = unique_labels(classes)
+            inputs.check_two_classes(known)
+            return known
+        if classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
+            msg = f"classes={classes!r} are not those of the call before, which were {self.classes_.tolist()}."
+            raise ValueError(msg)
+        return self.classes_
+
+    def _hold_out(self, merged, classes, rng):
+        """Return the mask of the validation part, or None with a warning where a class is too small for one."""
+        chosen, too_small = rows.split_off(merged, self.validation_fraction, rng)
+        if not len(too_small):
+            return chosen
+        labels, counts = classes[too_small].tolist(), np.bincount(merged.y)[too_small].tolist()
+        listed = ", ".join(f"{label!r} ({count})" for label, count in zip(labels, counts, strict=True))
+        msg = (
+            "No validation part could be split off, because of classes with too few different rows to be on both "
+            f"sides: {listed}. Training runs for max_iter={self.max_iter} epochs without early stopping. Pass more "
+            "samples of these classes, or set early_stopping=False."
+        )
+        warnings.warn(msg, ValidationSplitWarning, stacklevel=3)
+        return None
+
+    def _start(self, n_classes, moments, seed, device, *, fresh):
+        """Return the network to train: newly drawn, or the present one rewritten for the new standardisation."""
+        hidden = np.atleast_1d(self.hidden_layer_sizes).astype(int).tolist() if self.hidden_layer_sizes != () else []
+        sizes = [len(moments.mean), *hidden, n_classes]
+        if fresh:
+            drawn = _training.initialise(sizes, self.n_heads, seed)
+            return _training.Network([w.to(device) for w in drawn.weights], [b.to(device) for b in drawn.biases])
+        wanted = [(self.n_heads, *pair) for pair in pairwise(sizes)]
+        present = [w.shape for w in self.coefs_]
+        if wanted != present:
+            msg = (
+                "hidden_layer_sizes and n_heads have changed since the fit that is to be gone on from: its layers have "
+                f"the shapes {present}, {wanted} are asked for. Set them back, or set warm_start=False and call fit."
+            )
+            raise ValueError(msg)
+        return weights.to_network(*weights.rebase(self.coefs_, self.intercepts_, self._moments, moments), device)
+
+    def _settings(self, max_epochs):
+        """Return the parameters in the words of ``_training``."""
+        return _training.Settings(
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate_init,
+            weight_decay=self.weight_decay,
+            dropout=self.dropout,
+            max_epochs=max_epochs,
+            patience=self.n_iter_no_change,
+            tol=self.tol,
+        )
+
+    def _check_finite(self, history):
+        """Raise an error where a diverged training has left no good weights."""
+        if history.diverged and not history.validation_loss:
+            msg = (
+                f"The loss was no longer a finite number in epoch {len(history.loss) + 1}. Lower learning_rate_init "
+                f"(it is {self.learning_rate_init}), and look for extreme values in X and sample_weight."
+            )
+            raise ValueError(msg)
+
+    def _keep(self, network, moments, classes):
+        """Keep what was learned, in numpy."""
+        self.classes_ = classes
+        self._moments = moments
+        self.mean_, self.scale_ = moments.mean, moments.scale
+        self.coefs_, self.intercepts_ = weights.network_arrays(network)
+
+
+def _show(bar, history):
+    """Move the progress bar on by an epoch."""
+    figures = {"loss": f"{history.loss[-1]:.4f}"}
+    if history.validation_loss:
+        figures["validation loss"] = f"{history.validation_loss[-1]:.4f}"
+    bar.set_postfix(figures, refresh=False)
+    bar.update()
+
+
+def _warn(history):
+    """Say so where a training did not run to its end."""
+    kept = f"The weights of epoch {history.best_epoch} are kept." if history.best_epoch else ""
+    if history.interrupted:
+        msg = f"Training was interrupted by the user in epoch {len(history.loss) + 1}. {kept}".rstrip()
+        warnings.warn(msg, SkbertWarning, stacklevel=3)
+    elif history.diverged:
+        msg = f"The loss was no longer a finite number in epoch {len(history.loss) + 1}; training stopped. {kept}"
+        warnings.warn(msg + " Lower learning_rate_init to train on.", SkbertWarning, stacklevel=3)

@@ -1,0 +1,360 @@
+"""Laws of ``skbert._training``: epochs on tensors."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skbert import _training
+from skbert._training import AdamMoments, History, Network, Part, Settings, initialise, log_proba, train
+
+N, FEATURES, CLASSES = 60, 7, 3
+
+
+def settings(**changes):
+    """Return settings of a short training that is easy to follow."""
+    defaults = {
+        "batch_size": 16,
+        "learning_rate": 1e-2,
+        "weight_decay": 0.1,
+        "dropout": 0.0,
+        "max_epochs": 3,
+    }
+    return Settings(**(defaults | changes))
+
+
+def make_part(n=N, seed=0, weight=None, dtype=torch.float32):
+    """Return rows whose class depends on them, with some noise."""
+    rng = np.random.RandomState(seed)
+    X = rng.randn(n, FEATURES)
+    y = (X[:, :CLASSES] + rng.randn(n, CLASSES)).argmax(axis=1)
+    count = torch.ones(n)
+    weight = count if weight is None else torch.as_tensor(weight, dtype=torch.float32)
+    return Part(torch.from_numpy(X).to(dtype), torch.from_numpy(y), weight, count)
+
+
+def tensors(network):
+    """Return all tensors of a network in one list."""
+    return [*network.weights, *network.biases]
+
+
+def assert_same(one, other, **tolerance):
+    """Assert that two networks hold the same numbers."""
+    for a, b in zip(tensors(one), tensors(other), strict=True):
+        torch.testing.assert_close(a, b, **({"rtol": 0, "atol": 0} | tolerance))
+
+
+def reference_training(network, part, chosen, draws):
+    """Train one head by torch's own modules, autograd and AdamW, over the given draws of each epoch."""
+    sizes = [network.weights[0].shape[1], *(w.shape[2] for w in network.weights)]
+    layers = []
+    for i in range(len(sizes) - 1):
+        layer = torch.nn.utils.skip_init(torch.nn.Linear, sizes[i], sizes[i + 1])  # draws no random numbers
+        layer.weight.data = network.weights[i][0].T.clone()
+        layer.bias.data = network.biases[i][0, 0].clone()
+        layers += [layer, torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1])
+    decayed = [p for p in model.parameters() if p.ndim == 2]
+    other = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": chosen.weight_decay}, {"params": other, "weight_decay": 0.0}],
+        lr=chosen.learning_rate,
+    )
+    curve = []
+    for epoch in draws:
+        total = 0.0
+        for batch in epoch:
+            losses = torch.nn.functional.cross_entropy(model(part.X[batch]), part.y[batch], reduction="none")
+            loss = (losses * part.weight[batch]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(batch) / len(part.y)
+        curve.append(total)
+    linear = [layer for layer in model if isinstance(layer, torch.nn.Linear)]
+    return Network([m.weight.detach().T[None] for m in linear], [m.bias.detach()[None, None] for m in linear]), curve
+
+
+@pytest.mark.parametrize("hidden", [(), (11,), (11, 5)])
+def test_training_equals_autograd_and_adamw_of_torch(hidden):
+    """Without dropout, weights and losses are those of a plain loop over nn.Linear, cross_entropy and torch's AdamW."""
+    weight = np.random.RandomState(1).uniform(0.6, 1.4, N)  # below 1.5 times the mean: each row is drawn once
+    part = make_part(weight=weight / weight.mean())
+    chosen = settings()
+    network = initialise((FEATURES, *hidden, CLASSES), 1, seed=0)
+    start = network.copy()
+    history = train(network, part, None, chosen, seed=5)
+
+    order = torch.Generator().manual_seed(5)
+    draws = [torch.randperm(N, generator=order).split(15) for _ in range(3)]  # 60 rows in 4 batches of at most 16
+    expected, curve = reference_training(start, part, chosen, draws)
+    assert_same(network, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(history.loss, curve, rtol=1e-5)
+
+
+def test_gradients_under_dropout_are_those_of_autograd():
+    """With masks, the written-out backward pass equals autograd through the same masks."""
+    part = make_part(20)
+    network = initialise((FEATURES, 6, 5, CLASSES), 2, seed=3)
+    gradients = network.copy()
+    masks = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        loss = _training._gradients(network, part.X, part.y, part.weight, gradients, 0.4, masks)
+
+    for tensor in tensors(network):
+        tensor.requires_grad_()
+    masks.manual_seed(9)
+    a = part.X.expand(2, -1, -1)
+    for w, b in zip(network.weights[:-1], network.biases[:-1], strict=True):
+        a = (a @ w + b).relu()
+        a = a * (torch.rand(a.shape, generator=masks) < 0.6) / 0.6
+    logits = a @ network.weights[-1] + network.biases[-1]
+    expected = sum(torch.nn.functional.cross_entropy(logits[head], part.y) for head in range(2))
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach())
+    for tensor, gradient in zip(tensors(network), tensors(gradients), strict=True):
+        torch.testing.assert_close(gradient, tensor.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_heads_trained_together_are_those_trained_singly():
+    """A head's weights do not depend on the heads beside it."""
+    part, sizes = make_part(), (FEATURES, 9, CLASSES)
+    together = initialise(sizes, 3, seed=0)
+    single = [
+        Network([w[k : k + 1].clone() for w in together.weights], [b[k : k + 1].clone() for b in together.biases])
+        for k in range(3)
+    ]
+    train(together, part, None, settings(), seed=1)
+    for head, network in enumerate(single):
+        train(network, part, None, settings(), seed=1)
+        for a, b in zip(tensors(together), tensors(network), strict=True):
+            torch.testing.assert_close(a[head], b[0], rtol=1e-5, atol=1e-6)
+
+
+def test_first_heads_do_not_depend_on_how_many_follow():
+    """The initial weights of head k are the same in an ensemble of any size, and differ from those of the others."""
+    few, many = initialise((4, 5, 2), 2, seed=0), initialise((4, 5, 2), 6, seed=0)
+    for a, b in zip(few.weights, many.weights, strict=True):
+        torch.testing.assert_close(a, b[:2], rtol=0, atol=0)
+    assert not torch.equal(many.weights[0][0], many.weights[0][1])
+
+
+def test_initial_weights_have_the_spread_of_he():
+    """Hidden layers have the variance 2 / n_in, the last one a hundredth of 1 / n_in; biases are zero."""
+    network = initialise((400, 500, 300), 2, seed=0)
+    assert network.weights[0].std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
+    assert network.weights[1].std().item() == pytest.approx(0.1 * math.sqrt(1 / 500), rel=0.02)
+    assert not any(bias.any() for bias in network.biases)
+
+
+def test_each_head_has_dropout_masks_of_its_own():
+    """Two heads that start from the same weights part ways under dropout, and do not without it."""
+    for dropout, same in ((0.5, False), (0.0, True)):
+        network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
+        twins = Network([w.repeat(2, 1, 1) for w in network.weights], [b.repeat(2, 1, 1) for b in network.biases])
+        train(twins, make_part(), None, settings(dropout=dropout), seed=0)
+        assert torch.allclose(twins.weights[0][0], twins.weights[0][1], atol=1e-6) is same
+
+
+def test_probabilities_of_heads_are_averaged():
+    """log_proba is the logarithm of the mean of the heads' softmax."""
+    part, network = make_part(), initialise((FEATURES, 9, CLASSES), 4, seed=0)
+    hidden = torch.relu(torch.einsum("nd,hdu->hnu", part.X, network.weights[0]) + network.biases[0])
+    logits = torch.einsum("hnu,huk->hnk", hidden, network.weights[1]) + network.biases[1]
+    torch.testing.assert_close(log_proba(network, part.X), logits.softmax(2).mean(0).log())
+
+
+def test_long_forward_is_done_in_pieces(monkeypatch):
+    """Pieces of rows give the same probabilities as all rows at once."""
+    part, network = make_part(), initialise((FEATURES, 9, CLASSES), 2, seed=0)
+    whole = log_proba(network, part.X)
+    monkeypatch.setattr(_training, "_FORWARD_ROWS", 13)
+    torch.testing.assert_close(log_proba(network, part.X), whole)
+
+
+def test_same_seed_gives_the_same_weights_to_the_bit():
+    """Two trainings with one seed are equal, with another seed they differ."""
+    results = []
+    for seed in (0, 0, 1):
+        network = initialise((FEATURES, 9, CLASSES), 2, seed=0)
+        train(network, make_part(), make_part(20, seed=1), settings(dropout=0.3), seed=seed)
+        results.append(network)
+    assert_same(results[0], results[1])
+    assert not torch.equal(results[0].weights[0], results[2].weights[0])
+
+
+def test_global_state_of_torch_is_left_alone():
+    """Neither the global generators, nor the number of threads, nor grad mode change."""
+    before = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.initial_seed()
+    network = initialise((FEATURES, 9, CLASSES), 2, seed=0)
+    train(network, make_part(), make_part(20, seed=1), settings(dropout=0.5), seed=0)
+    after = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.initial_seed()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+def test_best_weights_are_those_of_the_least_validation_loss():
+    """What is left after the training gives the least validation loss of the curve, and its accuracy."""
+    validation = make_part(40, seed=1)
+    network = initialise((FEATURES, 30, CLASSES), 1, seed=0)
+    history = train(network, make_part(), validation, settings(max_epochs=40, patience=8, weight_decay=0.0), seed=0)
+    assert len(history.validation_loss) == len(history.loss) == len(history.validation_accuracy) < 40
+    assert history.best_epoch == np.argmin(history.validation_loss) + 1 < len(history.loss)
+    log_p = log_proba(network, validation.X)
+    loss = torch.nn.functional.nll_loss(log_p, validation.y).item()
+    assert loss == pytest.approx(min(history.validation_loss), rel=1e-6)
+    accuracy = (log_p.argmax(1) == validation.y).float().mean().item()
+    assert accuracy == pytest.approx(history.validation_accuracy[history.best_epoch - 1])
+
+
+def test_patience_counts_epochs_without_gain():
+    """Training stops after `patience` epochs in a row that gain no more than `tol` on the last real gain."""
+    validation = make_part(40, seed=1)
+    for patience, tol in ((1, 0.0), (3, 0.0), (3, 0.05), (6, 0.01)):
+        network = initialise((FEATURES, 30, CLASSES), 1, seed=0)
+        history = train(network, make_part(), validation, settings(max_epochs=60, patience=patience, tol=tol), seed=0)
+        reference, waited = math.inf, 0
+        for epoch, loss in enumerate(history.validation_loss, 1):
+            waited, reference = (0, loss) if loss < reference - tol else (waited + 1, reference)
+            assert (waited >= patience) == (epoch == len(history.validation_loss))
+
+
+def test_validation_loss_is_weighted_and_accuracy_counts():
+    """The loss goes by `weight`, the accuracy by `count`, and neither by its scale."""
+    part, network = make_part(), initialise((FEATURES, 9, CLASSES), 1, seed=0)
+    weight, count = torch.rand(N) + 0.1, torch.randint(1, 5, (N,)).float()
+    loss, accuracy = _training._validate(network, part._replace(weight=weight * 7, count=count * 3))
+    log_p = log_proba(network, part.X)
+    nll = torch.nn.functional.nll_loss(log_p, part.y, reduction="none")
+    assert loss == pytest.approx(((nll * weight).sum() / weight.sum()).item(), rel=1e-5)
+    assert accuracy == pytest.approx((((log_p.argmax(1) == part.y) * count).sum() / count.sum()).item())
+
+
+def test_scale_of_the_weights_does_not_matter():
+    """Weights times a power of two give the same network, to the bit."""
+    weight = np.random.RandomState(0).randint(1, 5, N)
+    networks = []
+    for factor in (1.0, 8.0):
+        networks.append(initialise((FEATURES, 9, CLASSES), 1, seed=0))
+        train(networks[-1], make_part(weight=weight * factor), None, settings(dropout=0.2), seed=0)
+    assert_same(*networks)
+
+
+def test_heavy_rows_are_drawn_in_portions():
+    """A row's portions add up to its weight, none is much above the mean, and there are at most twice as many."""
+    weight = torch.tensor([1.0, 1.0, 2.0, 90.0, 0.01, 3.0])
+    row, share = _training._portions(weight)
+    total = torch.zeros(6).index_add_(0, row, share)
+    torch.testing.assert_close(total / total.sum(), weight / weight.sum())
+    assert share.mean().item() == pytest.approx(1.0)
+    assert (share / (len(row) / len(weight))).max() <= 1.5
+    assert len(row) <= 2 * len(weight)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(16, [16]), (17, [9, 8]), (33, [11, 11, 11]), (5, [5])])
+def test_batches_are_even_and_never_larger_than_asked(monkeypatch, n, sizes):
+    """Rows are spread evenly, so that no step is made for a handful of rows."""
+    seen = []
+    original = _training._gradients
+
+    def spy(network, X, *rest):
+        seen.append(len(X))
+        return original(network, X, *rest)
+
+    monkeypatch.setattr(_training, "_gradients", spy)
+    train(initialise((FEATURES, 4, CLASSES), 1, seed=0), make_part(n), None, settings(max_epochs=1), seed=0)
+    assert seen == sizes
+
+
+def test_every_row_is_seen_once_an_epoch_in_another_order(monkeypatch):
+    """An epoch is a permutation of the rows, a new one each time."""
+    part = make_part(20)
+    seen = []
+    original = _training._gradients
+
+    def spy(network, X, *rest):
+        seen.append(X)
+        return original(network, X, *rest)
+
+    monkeypatch.setattr(_training, "_gradients", spy)
+    train(initialise((FEATURES, 4, CLASSES), 1, seed=0), part, None, settings(max_epochs=2, batch_size=20), seed=0)
+    assert not torch.equal(seen[0], seen[1])
+    for X in seen:
+        assert torch.equal(X.sort(0).values, part.X.sort(0).values)
+
+
+def test_training_in_two_calls_with_the_optimisers_memory():
+    """With its memory passed on, AdamW goes on; one full batch makes the order of rows irrelevant."""
+    whole, halves = (initialise((FEATURES, 9, CLASSES), 1, seed=0) for _ in range(2))
+    train(whole, make_part(), None, settings(max_epochs=4, batch_size=N), seed=0)
+    memory = AdamMoments.zeros(halves)
+    for seed in (1, 2):
+        train(halves, make_part(), None, settings(max_epochs=2, batch_size=N), seed=seed, moments=memory)
+    assert memory.steps == 4
+    assert_same(whole, halves, rtol=1e-4, atol=1e-5)
+
+
+def interrupt_after(n_epochs):
+    """Return a callback that presses Ctrl-C after `n_epochs` epochs."""
+
+    def on_epoch(history):
+        if len(history.loss) == n_epochs:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+def test_interrupt_keeps_the_best_weights_so_far():
+    """After Ctrl-C the network has the weights of the best epoch, as if it had been stopped by itself."""
+    part, validation = make_part(), make_part(40, seed=1)
+    stopped, expected = (initialise((FEATURES, 9, CLASSES), 1, seed=0) for _ in range(2))
+    history = train(stopped, part, validation, settings(max_epochs=50), seed=0, on_epoch=interrupt_after(4))
+    assert history.interrupted
+    assert len(history.loss) == 4
+    train(expected, part, validation, settings(max_epochs=4), seed=0)
+    assert_same(stopped, expected)
+
+
+def test_interrupt_in_the_first_epoch_leaves_finite_weights(monkeypatch):
+    """Ctrl-C before an epoch is over gives empty curves and weights that can be used."""
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_training, "_epoch", interrupt)
+    network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
+    history = train(network, make_part(), None, settings(), seed=0)
+    assert history == History(interrupted=True)
+    assert all(tensor.isfinite().all() for tensor in tensors(network))
+
+
+def test_loss_that_is_not_finite_ends_the_training():
+    """A NaN ends the training; an earlier good epoch is restored, and without one best_epoch is 0."""
+    part = make_part()
+    spoiled = part._replace(X=part.X.clone().fill_(math.nan))
+    network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
+    history = train(network, spoiled, part, settings(), seed=0)
+    assert (history.diverged, history.best_epoch, history.loss) == (True, 0, [])
+
+    def spoil(history):
+        part.X.fill_(math.nan)
+
+    validation = make_part(40, seed=1)
+    network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
+    history = train(network, part, validation, settings(), seed=0, on_epoch=spoil)
+    assert (history.diverged, history.best_epoch, len(history.loss)) == (True, 1, 1)
+    assert all(tensor.isfinite().all() for tensor in tensors(network))
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_is_that_on_a_cpu():
+    """With one full batch and no dropout, the generators' streams do not matter, and CPU and GPU agree."""
+    networks = []
+    for device in ("cpu", "cuda"):
+        part = Part(*(tensor.to(device) for tensor in make_part()))
+        drawn = initialise((FEATURES, 9, CLASSES), 2, seed=0)
+        network = Network([w.to(device) for w in drawn.weights], [b.to(device) for b in drawn.biases])
+        train(network, part, part, settings(batch_size=N), seed=0)
+        networks.append(Network([w.cpu() for w in network.weights], [b.cpu() for b in network.biases]))
+    assert_same(*networks, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,67 @@
+"""Check that constraints.txt pins all that ``skbert[all,dev]`` brings in, and that these versions are installed.
+
+Walks the requirements of the installed packages, so it sees what belongs to
+this system and this Python; other packages in the environment do not matter.
+Exits with 1, and one line a fault, where something is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PACKAGE, EXTRAS = "skbert", ("all", "dev")
+
+
+def read_pins(path: Path) -> dict[str, Requirement]:
+    """Return the pins of a constraints file by the names of their packages."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    pins = [Requirement(line) for line in lines if line]
+    return {canonicalize_name(pin.name): pin for pin in pins}
+
+
+def walk_requirements() -> set[str]:
+    """Return the names of all packages that the package and its extras need here, directly or not."""
+    needed: set[tuple[str, str]] = set()
+    ahead = [(PACKAGE, extra) for extra in ("", *EXTRAS)]
+    while ahead:
+        name, extra = ahead.pop()
+        if (name, extra) in needed:
+            continue
+        needed.add((name, extra))
+        try:
+            lines = distribution(name).requires or ()
+        except PackageNotFoundError:
+            continue  # told by main
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                ahead += [(canonicalize_name(requirement.name), more) for more in ("", *requirement.extras)]
+    return {name for name, _ in needed} - {PACKAGE}
+
+
+def main() -> int:
+    """Print the faults, and return the exit status."""
+    pins = read_pins(Path(__file__).parents[1] / "constraints.txt")
+    faults = [f"{pin}: not pinned with ==" for pin in pins.values() if not str(pin.specifier).startswith("==")]
+    needed = walk_requirements()
+    for name in sorted(needed):
+        try:
+            version = distribution(name).version
+        except PackageNotFoundError:
+            faults.append(f"{name}: needed, and not installed")
+            continue
+        if name not in pins:
+            faults.append(f"{name}: needed, and not pinned; {name}=={version} is installed")
+        elif not pins[name].specifier.contains(version, prereleases=True):
+            faults.append(f"{name}: pinned as {pins[name]}, but {version} is installed")
+    print(*faults, sep="\n", end="\n" if faults else "")
+    print(f"constraints.txt: {len(needed)} packages needed, {len(faults)} faults", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
