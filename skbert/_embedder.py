@@ -371,7 +371,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if self.store_layers is None:
             return ()
         if isinstance(self.store_layers, str):  # "all"
-            layers = range(files.n_layers + 1)
+            layers = list(range(files.n_layers + 1))
         else:
             layers = [self._layer(int(layer), files, "store_layers") for layer in self.store_layers]
         return tuple(Unit(layer, pooling) for layer in layers for pooling in _POOLINGS)

@@ -41,7 +41,8 @@ def integer(low: int | None = None, high: int | None = None) -> Rule:
     def holds(value: Any) -> bool:
         if not isinstance(value, Integral) or isinstance(value, bool | np.bool_):
             return False
-        return (low is None or value >= low) and (high is None or value <= high)
+        number = int(value)
+        return (low is None or number >= low) and (high is None or number <= high)
 
     if low is None and high is None:
         return Rule("an int", holds)
@@ -57,9 +58,10 @@ def real(low: float, high: float, closed: str = "both") -> Rule:
     def holds(value: Any) -> bool:
         if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
             return False
-        above = value > low if open_left else value >= low
-        below = value < high if open_right else value <= high
-        return bool(above and below)  # NaN is neither
+        number = float(value)
+        above = number > low if open_left else number >= low
+        below = number < high if open_right else number <= high
+        return above and below  # NaN is neither
 
     brackets = ("(" if open_left else "[", ")" if open_right else "]")
     return Rule(f"a float in the range {brackets[0]}{low}, {high}{brackets[1]}", holds)

@@ -269,7 +269,7 @@ def _check_str(row: int, value: Any, estimator: str) -> str:
         remedy = "Pass 2-tuples of str in every row for sentence pairs, or one str in every row."
     else:
         remedy = "Convert it first, for example with X.astype(str)."
-    msg = f"{estimator} takes texts, but row {row} of X is a {type(value).__name__}: {_show(value)}. {remedy}"
+    msg = f"{estimator} takes texts, but row {row} of X is of type {type(value).__name__}: {_show(value)}. {remedy}"
     raise TextInputError(msg)
 
 

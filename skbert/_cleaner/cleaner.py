@@ -149,7 +149,6 @@ class TextCleaner(TransformerMixin, BaseEstimator):
         "stop_words": (one_of("english"), anything("a collection of str", _is_word_collection), none()),
         "whitespace": (one_of("collapse", "keep"),),
     }
-    _doc_link_module = "skbert"
 
     def __init__(
         self,

@@ -106,9 +106,10 @@ def _by_borders(
 
     # transformers counts the window with its centre, the kernel without
     window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)
-    packed = [states.transpose(1, 2).squeeze(0) for states in (query, key, value)]  # (tokens, heads, head size), views
-    longest = int(layout.lengths.max())
-    out = varlen_attn(*packed, layout.borders, layout.borders, longest, longest, scale=scaling, window_size=window)
+    q, k, v = (states.transpose(1, 2).squeeze(0) for states in (query, key, value))  # (tokens, heads, size), views
+    borders, longest = layout.borders, int(layout.lengths.max())
+    out = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scaling, window_size=window)
+    assert isinstance(out, torch.Tensor)  # a tuple only with return_aux
     return out.unsqueeze(0)
 
 
@@ -145,17 +146,17 @@ def _band(length: int, sliding_window: int | None, device: torch.device) -> torc
     return (place[:, None] - place[None, :]).abs() < sliding_window
 
 
-def _no_mask_or_sdpa(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
+def _no_mask_or_sdpa(*args: Any, **kwargs: Any) -> torch.Tensor | None:
     """Make the mask for `packed_attention`: none for a packed row, SDPA's for a padded batch.
 
     Without a mask function under the same name, transformers would drop the
     padding mask of a padded batch and say nothing.
     """
-    if attention_mask is None:
+    if kwargs.get("attention_mask") is None:
         return None
     from transformers.masking_utils import sdpa_mask
 
-    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+    return sdpa_mask(*args, **kwargs)
 
 
 def register_packed_attention() -> None:

@@ -102,7 +102,7 @@ def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     switch = torch.backends.cuda.matmul
     setting = switch.fp32_precision
     if setting == "none":  # says nothing of its own: the general switch holds
-        setting = torch.backends.fp32_precision
+        setting = getattr(torch.backends, "fp32_precision", "none")
     if device.type != "cuda" or dtype != torch.float32 or setting != "tf32":
         yield
         return

@@ -66,8 +66,8 @@ def read_sentence_settings(folder: Path) -> SentenceSettings:
         elif kind != "Dropout":  # dropout does nothing in a frozen model
             unsupported = unsupported or f"a module {kind or 'without a type'}"
     stated: dict[str, Any] = {}
-    for path in sorted((folder / subfolder).glob("sentence_*_config.json")):
-        stated |= read_json(path) or {}
+    for file in sorted((folder / subfolder).glob("sentence_*_config.json")):
+        stated |= read_json(file) or {}
     return SentenceSettings(
         pooling=pooling,
         normalize=normalize,
