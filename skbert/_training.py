@@ -59,7 +59,7 @@ class Part(NamedTuple):
     X: Tensor  # (n, n_features), float32
     y: Tensor  # (n,), int64, codes of the classes
     weight: Tensor  # (n,), float32, what a row counts in the loss
-    count: Tensor  # (n,), float32, what a row counts in the accuracy: its weight without that of its class
+    tally: Tensor  # (n,), float32, what a row counts in the accuracy: its weight without that of its class
 
 
 @dataclass
@@ -273,7 +273,7 @@ def _validate(network: Network, part: Part) -> tuple[float, float]:
     """Return the weighted loss and the accuracy of the heads together."""
     log_p = log_proba(network, part.X)
     loss = -(log_p.gather(1, part.y[:, None])[:, 0] * part.weight).sum() / part.weight.sum()
-    hit = ((log_p.argmax(1) == part.y) * part.count).sum() / part.count.sum()
+    hit = ((log_p.argmax(1) == part.y) * part.tally).sum() / part.tally.sum()
     values = torch.stack([loss, hit]).tolist()
     return values[0], values[1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import runpy
 import subprocess
@@ -18,12 +17,8 @@ PICTURES = ("confusion_matrix.png", "training_history.png", "tweet_sentiment.png
 
 def run_demo(folder, *options):
     """Run the demo in `folder`, in an interpreter of its own, and return what it printed."""
-    # One thread: on a machine that others use too, threads that wait for each other take many times as long.
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(DEMO), *map(str, options)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=280, check=False
-    )
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-4_000:]
     return done.stdout, done.stderr
 

@@ -97,9 +97,7 @@ def test_what_this_model_cannot_give_is_named(embedder, params, match):
 def test_a_length_without_room_for_a_word_is_refused(embedder):
     """Three tokens hold a text, but no pair: the special tokens take them all."""
     assert embedder.set_params(max_length=3, long_texts="truncate").transform(TEXTS).shape == (4, 32)
-    with pytest.raises(
-        InvalidParameterError, match=r"'max_length' parameter .* must be greater than 3.* a pair"
-    ):
+    with pytest.raises(InvalidParameterError, match=r"'max_length' parameter .* must be greater than 3.* a pair"):
         embedder.transform([("a", "b")])
 
 

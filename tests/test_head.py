@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skbert._head import HeadClassifier
+from skbert._head import HeadClassifier, fitting
 from skbert.exceptions import InvalidParameterError, SkbertWarning, ValidationSplitWarning
 from tests._global_state import GlobalState
 
@@ -27,7 +27,8 @@ NAMES = np.array(["negative", "neutral", "positive"])
 
 def quick(**changes):
     """Return a head that is trained in a moment."""
-    return HeadClassifier(**({"hidden_layer_sizes": (16,), "max_iter": 15, "random_state": 0} | changes))
+    params = {"hidden_layer_sizes": (16,), "max_iter": 15, "learning_rate_init": 1e-2, "weight_decay": 0.1}
+    return HeadClassifier(**(params | {"random_state": 0} | changes))
 
 
 def assert_same(one, other):
@@ -44,8 +45,11 @@ def differ(one, other):
     return a.shape != b.shape or bool(np.abs(a - b).max() > 1e-6)
 
 
+LINEAR = quick(hidden_layer_sizes=(), n_heads=2, early_stopping=False, max_iter=100)
+
+
 # No check is expected to fail.
-@parametrize_with_checks([HeadClassifier(), HeadClassifier(hidden_layer_sizes=(), n_heads=2, early_stopping=False)])
+@parametrize_with_checks([HeadClassifier(), LINEAR])
 @pytest.mark.filterwarnings("ignore::skbert.exceptions.ValidationSplitWarning")
 def test_scikit_learns_common_checks(estimator, check):
     """scikit-learn's complete battery, sample weights against repetition included."""
@@ -103,10 +107,10 @@ def test_rows_are_predicted_by_themselves(monkeypatch):
 
 
 def test_it_learns():
-    """Iris is learned well, and far better than by chance with noise beside it."""
+    """Iris is learned well, and three classes in noise by the defaults."""
     iris, species = load_iris(return_X_y=True)
-    assert cross_val_score(HeadClassifier(random_state=0), iris, species).mean() > 0.9
-    assert quick(max_iter=100).fit(X, Y).score(X, Y) > 0.8
+    assert cross_val_score(quick(max_iter=100), iris, species).mean() > 0.9
+    assert HeadClassifier(random_state=0).fit(X, Y).score(X, Y) > 0.8
 
 
 def test_works_in_pipeline_and_grid_search():
@@ -163,7 +167,7 @@ def test_rows_of_weight_zero_influence_nothing():
 
 def test_class_weights_are_sample_weights():
     """A dict, "balanced" and the same as sample weights give one head; on the accuracy they have no say."""
-    y = np.where(np.arange(300) % 10 == 0, 1, 0)
+    y = np.where(X[:, 0] + np.random.RandomState(0).randn(300) > 2.5, 1, 0)  # a tenth of the rows, not easy to tell
     factors = compute_class_weight("balanced", classes=np.array([0, 1]), y=y)
     kwargs = {"early_stopping": False, "hidden_layer_sizes": ()}
     by_name = quick(class_weight="balanced", **kwargs).fit(X, y)
@@ -278,22 +282,22 @@ def test_clone_is_unfitted():
 
 def test_interrupt_keeps_a_usable_head(monkeypatch):
     """Ctrl-C during a fit warns, and the head has the best weights so far."""
-    from skbert._head import classifier
 
     def interrupt(bar, history):
         if len(history.loss) == 3:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.warns(SkbertWarning, match="interrupted by the user in epoch 4"):
-        patch.setattr(classifier, "_show", interrupt)
-        head = quick().fit(X, Y)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "_show", interrupt)
+        with pytest.warns(SkbertWarning, match="interrupted by the user in epoch 4. The weights of epoch 3 are kept"):
+            head = quick().fit(X, Y)
     assert_same(head, quick(max_iter=3).fit(X, Y))
     assert head.predict(X).shape == (300,)
 
 
 def test_loss_that_blows_up_is_told():
     """Without a good epoch a diverged training is an error with its remedy."""
-    with pytest.raises(ValueError, match="no longer a finite number in epoch .*Lower learning_rate_init"):
+    with pytest.raises(ValueError, match=r"no longer a finite number in epoch .*Lower learning_rate_init"):
         quick(learning_rate_init=1e38, early_stopping=False).fit(X, Y)
 
 
@@ -324,7 +328,7 @@ def test_warm_start_needs_the_same_classes_and_shape():
     head = quick(warm_start=True).fit(X, Y)
     with pytest.raises(ValueError, match=r"needs the same classes. That fit had \[0, 1, 2\], y has \[0, 1\]"):
         head.fit(X[Y < 2], Y[Y < 2])
-    with pytest.raises(ValueError, match="n_heads have changed"):
+    with pytest.raises(ValueError, match="n_heads has changed"):
         head.set_params(n_heads=2).fit(X, Y)
     with pytest.raises(ValueError, match="X has 5 features, but HeadClassifier is expecting 12"):
         head.set_params(n_heads=1).fit(X[:, :5], Y)
@@ -394,7 +398,7 @@ def test_partial_fit_goes_on_after_fit():
         ("dropout", 0.0),
         ("weight_decay", 20.0),
         ("batch_size", 32),
-        ("learning_rate_init", 1e-2),
+        ("learning_rate_init", 1e-3),
         ("max_iter", 2),
         ("early_stopping", False),
         ("validation_fraction", 0.4),
@@ -417,9 +421,9 @@ def test_each_parameter_does_something(name, value):
 def test_patience_parameters_do_something():
     """n_iter_no_change and tol decide how long a training goes on."""
     kwargs = {"max_iter": 200, "learning_rate_init": 1e-2}
-    usual = quick(**kwargs, n_iter_no_change=5).fit(X, Y).n_iter_
+    usual = quick(**kwargs, n_iter_no_change=8).fit(X, Y).n_iter_
     assert quick(**kwargs, n_iter_no_change=1).fit(X, Y).n_iter_ < usual
-    assert quick(**kwargs, n_iter_no_change=5, tol=0.2).fit(X, Y).n_iter_ < usual < 200
+    assert quick(**kwargs, n_iter_no_change=8, tol=0.2).fit(X, Y).n_iter_ < usual < 200
 
 
 def test_verbose_draws_a_bar_on_stderr(capsys):
@@ -472,7 +476,7 @@ def test_device_that_is_not_there(monkeypatch):
         with pytest.raises(ValueError, match=f"device='{device}' was asked for, but torch sees no CUDA device"):
             quick(device=device).fit(X, Y)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    with pytest.raises(ValueError, match="torch sees no MPS device. Use device='auto'"):
+    with pytest.raises(ValueError, match=r"torch sees no MPS device. Use device='auto'"):
         quick(device="mps").fit(X, Y)
     assert_same(quick(device="auto").fit(X, Y), quick(device="cpu").fit(X, Y))
 
@@ -490,7 +494,7 @@ def test_head_fitted_on_a_gpu_loads_anywhere():
 
 def test_one_class_only_is_refused():
     """One class is an error that names it and what to do, also where weights leave one class."""
-    with pytest.raises(ValueError, match="only one class: 'neutral' .*DummyClassifier"):
+    with pytest.raises(ValueError, match=r"only one class: 'neutral' .*DummyClassifier"):
         quick().fit(X, np.full(300, "neutral"))
     with pytest.raises(ValueError, match="only one class: 1"):
         quick().fit(X, Y, sample_weight=Y == 1)

@@ -253,6 +253,7 @@ def test_threads_embed_a_text_once_and_agree(folder):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert count(folder) == 200
+    assert embedder.cache.info()[3:5] == (7 * 200, 200)  # hits, misses
     assert all(np.array_equal(found[0], other) for other in found.values())
 
 

@@ -220,11 +220,11 @@ def test_patience_counts_epochs_without_gain():
             assert (waited >= patience) == (epoch == len(history.validation_loss))
 
 
-def test_validation_loss_is_weighted_and_accuracy_counts():
-    """The loss goes by `weight`, the accuracy by `count`, and neither by its scale."""
+def test_validation_loss_is_weighted_and_accuracy_by_tally():
+    """The loss goes by `weight`, the accuracy by `tally`, and neither by its scale."""
     part, network = make_part(), initialise((FEATURES, 9, CLASSES), 1, seed=0)
     weight, count = torch.rand(N) + 0.1, torch.randint(1, 5, (N,)).float()
-    loss, accuracy = _training._validate(network, part._replace(weight=weight * 7, count=count * 3))
+    loss, accuracy = _training._validate(network, part._replace(weight=weight * 7, tally=count * 3))
     log_p = log_proba(network, part.X)
     nll = torch.nn.functional.nll_loss(log_p, part.y, reduction="none")
     assert loss == pytest.approx(((nll * weight).sum() / weight.sum()).item(), rel=1e-5)

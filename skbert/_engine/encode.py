@@ -113,9 +113,7 @@ class _Job:
         """Fill in what the store has."""
         if self.options.store is None:
             return
-        found = self._take_stored(self.missing)
-        self.missing = self.missing[~found]
-        self.options.store.tally(int(found.sum()), len(self.missing))
+        self.missing = self.missing[~self._take_stored(self.missing)]
 
     def _take_stored(self, places: np.ndarray) -> np.ndarray:
         """Copy stored vectors of the texts at `places` to the output; say which texts had all units stored."""
@@ -137,6 +135,7 @@ class _Job:
                 kept = np.flatnonzero(whole).tolist()
                 self._place_stored(part[whole], [[column[k] for k in kept] for column in values])
             found[start : start + _LOOK_UP] = whole
+        store.tally(hits=int(found.sum()), misses=0)
         return found
 
     def _place_stored(self, places: np.ndarray, values: list[list[Any]]) -> None:
@@ -144,7 +143,7 @@ class _Job:
         for k, column in enumerate(values):
             block = np.frombuffer(b"".join(column), dtype=np.float32).reshape(len(places), self.width + 1)
             self.out[rows, k * self.width : (k + 1) * self.width] = block[:, :-1]
-        self.cut[places] = np.ascontiguousarray(block[:, -1]).view(np.uint32)
+        self.cut[places] = np.ascontiguousarray(block[:, -1]).view(np.uint32)  # the same with every unit
 
     def _put(self, places: np.ndarray, vectors: np.ndarray) -> None:
         """Store the vectors (n, units, width) of the texts at `places`.
@@ -165,6 +164,7 @@ class _Job:
             raw = block.tobytes()
             values = [raw[start : start + size] for start in range(0, len(raw), size)]
             dropped += store.put_many(self.namespaces[unit], keys, values)
+        store.tally(hits=0, misses=len(places))
         if dropped and not self.warned_of_eviction:
             self.warned_of_eviction = True
             needed = len(self.texts) * len(self.units) * store.cost(size)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm import tqdm
 
 from skbert import _training
-from skbert._head import inputs, rows, weights
-from skbert._params import boolean, check_params, instance, integer, none, one_of, real, sequence
-from skbert.exceptions import SkbertWarning, ValidationSplitWarning
+from skbert._head import fitting, inputs, rows, weights
+from skbert._params import Rules, boolean, check_params, instance, integer, none, one_of, real, sequence
 
 __all__ = ["HeadClassifier"]
 
@@ -29,10 +26,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
     A multilayer perceptron for the output of a frozen encoder: standardised
     inputs, hidden layers with ReLU and dropout, AdamW, cross-entropy, early
-    stopping on a validation part. It is an ordinary scikit-learn classifier of
-    numbers and works on any 2-D data. Beside
-    :class:`~sklearn.neural_network.MLPClassifier` it has dropout, class
-    weights, ensembles and the GPU, and an epoch takes half the time on a CPU.
+    stopping on a validation part. It works on any 2-D data; its defaults were
+    chosen on vectors of tweets with 384 and with 1,536 columns.
 
     Parameters
     ----------
@@ -42,18 +37,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     dropout : float, default=0.5
         Share of each hidden layer's units that are left out at random in a
         training step, in [0, 1) [2]_.
-    weight_decay : float, default=@WD@
-        AdamW's decoupled decay [1]_: a step shrinks the weights by the factor
-        ``1 - learning_rate_init * weight_decay``. Biases do not decay. Values
-        are larger than in networks trained from scratch, since frozen vectors
-        have many columns that say nearly the same; 0 turns it off.
+    weight_decay : float, default=5.0
+        AdamW's decoupled decay [1]_: each step takes ``learning_rate_init *
+        weight_decay`` of the weights away; biases do not decay. 5 is much, and
+        serves vectors with many columns. With few columns, try 0.5.
     batch_size : int, default=256
-        Rows of a mini-batch, at most: rows are spread over mini-batches of as
-        equal a size as possible.
-    learning_rate_init : float, default=@LR@
-        AdamW's learning rate, constant through the training. The name is that
-        of :class:`~sklearn.neural_network.MLPClassifier`.
-    max_iter : int, default=@MI@
+        Rows of a mini-batch, at most; mini-batches are of nearly equal size.
+    learning_rate_init : float, default=5e-4
+        AdamW's learning rate, the same in all epochs.
+    max_iter : int, default=200
         Number of epochs, at most.
     early_stopping : bool, default=True
         Split off a validation part, stop when its weighted loss no longer
@@ -72,9 +64,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         and in the validation loss, not in the accuracy. 'balanced' makes all
         classes weigh the same. Classes that a dict leaves out weigh 1.
     n_heads : int, default=1
-        Number of networks that are trained at once, on the same mini-batches,
-        each with its own initial weights and dropout. Their probabilities are
-        averaged.
+        Number of networks that are trained at once, each with its own initial
+        weights and dropout. Their probabilities are averaged.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last fit.
     device : {'auto', 'cpu', 'cuda', 'cuda:N', 'mps'}, default='auto'
@@ -140,15 +131,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     one float32 copy of X, and none in float64.
 
     *Determinism.* The same data, parameters and `random_state` give the same
-    weights to the bit on a CPU with the same number of threads. Training is in
-    float32, prediction in float64, so that a row's probabilities do not depend
-    on the rows beside it.
+    weights to the bit on a CPU with the same number of threads. Prediction is
+    in float64: a row's probabilities do not depend on the rows beside it.
 
-    *Pickling.* All that was learned is kept in numpy arrays. A pickle holds no
-    torch object, and loads where there is no GPU.
+    *Pickling.* A pickle holds numpy arrays only, and loads without a GPU.
 
-    *Initial weights* are those of [4]_, with a small last layer, so that first
-    answers are nearly uniform.
+    *Initial weights* are drawn as in [4]_, those of the last layer smaller.
 
     References
     ----------
@@ -174,7 +162,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    _parameter_rules = {  # noqa: RUF012
+    _parameter_rules: Rules = {  # noqa: RUF012
         "hidden_layer_sizes": (sequence(integer(1), "a sequence of ints from 1 up", min_size=0), integer(1)),
         "dropout": (real(0, 1, closed="left"),),
         "weight_decay": (real(0, float("inf"), closed="left"),),
@@ -193,26 +181,28 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         "verbose": (integer(0), boolean()),
     }
 
+    _doc_link_module = "skbert"
+
     def __init__(
         self,
         *,
-        hidden_layer_sizes=(256,),
-        dropout=0.5,
-        weight_decay=0.1,
-        batch_size=256,
-        learning_rate_init=1e-3,
-        max_iter=100,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        tol=1e-4,
-        class_weight=None,
-        n_heads=1,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_layer_sizes: Any = (256,),
+        dropout: float = 0.5,
+        weight_decay: float = 5.0,
+        batch_size: int = 256,
+        learning_rate_init: float = 5e-4,
+        max_iter: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 1e-4,
+        class_weight: Any = None,
+        n_heads: int = 1,
+        warm_start: bool = False,
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.dropout = dropout
         self.weight_decay = weight_decay
@@ -230,8 +220,41 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """TODO."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on X and y, forgetting an earlier fit unless `warm_start` is set.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of finite numbers; float32 is not copied to float64.
+        y : array-like of shape (n_samples,)
+            Labels: strings, integers or booleans, of two classes at least.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, from 0 up; only their ratios matter. They
+            count in the standardisation, the loss, the validation loss and
+            the validation accuracy. None is 1 for each row.
+
+        Returns
+        -------
+        HeadClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        InvalidParameterError
+            A parameter has a value that it may not have.
+        ValueError
+            X, y or `sample_weight` can't be learned from, the device is not
+            there, or the loss was no longer a finite number.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            A class has too few different rows for a validation part.
+        SkbertWarning
+            The training was interrupted by the user, or diverged after good
+            epochs. The best weights so far are kept.
+        """
         check_params(self)
         device = inputs.resolve_device(self.device)
         warm = self.warm_start and hasattr(self, "coefs_")
@@ -240,36 +263,27 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         X, y, weight = self._check_data(X, y, sample_weight, reset=not warm)
         classes = np.unique(y)
         inputs.check_two_classes(classes)
-        if warm and not np.array_equal(classes, self.classes_):
-            msg = (
-                "warm_start=True goes on from the last fit and needs the same classes. "
-                f"That fit had {self.classes_.tolist()}, y has {classes.tolist()}."
-            )
-            raise ValueError(msg)
+        if warm:
+            inputs.check_same_classes(classes, self.classes_)
         merged = rows.merge_copies(X, inputs.encode_labels(y, classes), weight)
         factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight)
 
         rng = check_random_state(self.random_state)
         seed_weights, seed_training = rng.randint(np.iinfo(np.int32).max, size=2).tolist()
-        held_out = self._hold_out(merged, classes, rng) if self.early_stopping else None
+        held_out = None
+        if self.early_stopping:
+            held_out = fitting.hold_out(merged, classes, self.validation_fraction, rng, self.max_iter)
         kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
         moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
         network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
         training = weights.make_part(X, merged, kept, factors, moments, device)
         validation = None if held_out is None else weights.make_part(X, merged, held_out, factors, moments, device)
 
-        with tqdm(total=self.max_iter, desc="HeadClassifier", unit="epoch", disable=not self.verbose) as bar:
-            history = _training.train(
-                network,
-                training,
-                validation,
-                self._settings(self.max_iter),
-                seed=seed_training,
-                on_epoch=lambda so_far: _show(bar, so_far),
-            )
-        self._check_finite(history)
+        history = fitting.run(
+            network, training, validation, self._settings(self.max_iter), seed_training, verbose=self.verbose
+        )
         self._keep(network, moments, classes)
-        self._optimizer = None
+        self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
         self.n_iter_ = len(history.loss)
         self.best_iter_ = history.best_epoch
         self.loss_curve_ = history.loss
@@ -277,10 +291,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self.validation_scores_ = None if validation is None else history.validation_accuracy
         best = history.validation_accuracy[: history.best_epoch]
         self.best_validation_score_ = best[-1] if best else None
-        _warn(history)
+        fitting.warn_of_end(history)
         return self
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on a part of the data.
 
         The standardisation goes along with the parts: mean and scale are those
@@ -325,7 +339,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "coefs_")
         if first:
             self._forget()
-        known = self._known_classes(classes)
+        known = inputs.known_classes(classes, None if first else self.classes_)
         X, y, weight = self._check_data(X, y, sample_weight, reset=first)
         merged = rows.merge_copies(X, inputs.encode_labels(y, known), weight)
         factors = inputs.class_factors(self.class_weight, known, merged.y, merged.weight)
@@ -340,17 +354,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         # With the number of calls so far in the seed: parts of one size are not each drawn in the same order.
         seed = int(np.random.SeedSequence([seed, done]).generate_state(1)[0])
         part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
-        history = _training.train(network, part, None, self._settings(1), seed=seed, moments=memory)
-        self._check_finite(history)
+        history = fitting.run(network, part, None, self._settings(1), seed, moments=memory)
         self._keep(network, moments, known)
         self._optimizer = weights.memory_arrays(memory)
         self.n_iter_ = self.best_iter_ = done + len(history.loss)
         self.loss_curve_ = [*([] if first else self.loss_curve_), *history.loss]
         self.validation_loss_curve_ = self.validation_scores_ = self.best_validation_score_ = None
-        _warn(history)
+        fitting.warn_of_end(history)
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return a score for each class, monotone in its probability.
 
         Parameters
@@ -367,7 +380,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         log_p = self._log_proba(X)
         return log_p[:, 1] - log_p[:, 0] if log_p.shape[1] == 2 else log_p
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
 
         Parameters
@@ -382,7 +395,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """
         return np.exp(self._log_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row.
 
         Parameters
@@ -398,18 +411,18 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         codes = self._log_proba(X).argmax(axis=1)  # first, since it is what checks that there was a fit
         return self.classes_[codes]
 
-    def _log_proba(self, X):
+    def _log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of the class probabilities."""
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         return weights.log_proba(self.coefs_, self.intercepts_, X, self.mean_, self.scale_)
 
-    def _forget(self):
+    def _forget(self) -> None:
         """Drop all that an earlier fit has learned."""
         for name in [name for name in vars(self) if name.endswith("_") or name in ("_moments", "_optimizer")]:
             delattr(self, name)
 
-    def _check_data(self, X, y, sample_weight, *, reset):
+    def _check_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[np.ndarray, ...]:
         """Return X, y and the weights, all three without the rows of weight zero."""
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=reset)
         check_classification_targets(y)
@@ -417,53 +430,18 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         counts = weight > 0
         return (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
 
-    def _known_classes(self, classes):
-        """Return the classes that partial_fit works with: those of the first call."""
-        if not hasattr(self, "coefs_"):
-            if classes is None:
-                msg = "classes must be passed on the first call to partial_fit."
-                raise ValueError(msg)
-            known = unique_labels(classes)
-            inputs.check_two_classes(known)
-            return known
-        if classes is not None and not np.array_equal(unique_labels(classes), self.classes_):
-            msg = f"classes={classes!r} are not those of the call before, which were {self.classes_.tolist()}."
-            raise ValueError(msg)
-        return self.classes_
-
-    def _hold_out(self, merged, classes, rng):
-        """Return the mask of the validation part, or None with a warning where a class is too small for one."""
-        chosen, too_small = rows.split_off(merged, self.validation_fraction, rng)
-        if not len(too_small):
-            return chosen
-        labels, counts = classes[too_small].tolist(), np.bincount(merged.y)[too_small].tolist()
-        listed = ", ".join(f"{label!r} ({count})" for label, count in zip(labels, counts, strict=True))
-        msg = (
-            "No validation part could be split off, because of classes with too few different rows to be on both "
-            f"sides: {listed}. Training runs for max_iter={self.max_iter} epochs without early stopping. Pass more "
-            "samples of these classes, or set early_stopping=False."
-        )
-        warnings.warn(msg, ValidationSplitWarning, stacklevel=3)
-        return None
-
-    def _start(self, n_classes, moments, seed, device, *, fresh):
+    def _start(
+        self, n_classes: int, moments: rows.Moments, seed: int, device: Any, *, fresh: bool
+    ) -> _training.Network:
         """Return the network to train: newly drawn, or the present one rewritten for the new standardisation."""
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
         sizes = [len(moments.mean), *hidden, n_classes]
         if fresh:
-            drawn = _training.initialise(sizes, self.n_heads, seed)
-            return _training.Network([w.to(device) for w in drawn.weights], [b.to(device) for b in drawn.biases])
-        wanted = [(self.n_heads, *pair) for pair in pairwise(sizes)]
-        present = [w.shape for w in self.coefs_]
-        if wanted != present:
-            msg = (
-                "hidden_layer_sizes and n_heads have changed since the fit that is to be gone on from: its layers have "
-                f"the shapes {present}, {wanted} are asked for. Set them back, or set warm_start=False and call fit."
-            )
-            raise ValueError(msg)
+            return weights.new_network(sizes, self.n_heads, seed, device)
+        weights.check_shapes(self.coefs_, sizes, self.n_heads)
         return weights.to_network(*weights.rebase(self.coefs_, self.intercepts_, self._moments, moments), device)
 
-    def _settings(self, max_epochs):
+    def _settings(self, max_epochs: int) -> _training.Settings:
         """Return the parameters in the words of ``_training``."""
         return _training.Settings(
             batch_size=self.batch_size,
@@ -475,38 +453,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             tol=self.tol,
         )
 
-    def _check_finite(self, history):
-        """Raise an error where a diverged training has left no good weights."""
-        if history.diverged and not history.validation_loss:
-            msg = (
-                f"The loss was no longer a finite number in epoch {len(history.loss) + 1}. Lower learning_rate_init "
-                f"(it is {self.learning_rate_init}), and look for extreme values in X and sample_weight."
-            )
-            raise ValueError(msg)
-
-    def _keep(self, network, moments, classes):
+    def _keep(self, network: _training.Network, moments: rows.Moments, classes: np.ndarray) -> None:
         """Keep what was learned, in numpy."""
         self.classes_ = classes
         self._moments = moments
         self.mean_, self.scale_ = moments.mean, moments.scale
         self.coefs_, self.intercepts_ = weights.network_arrays(network)
-
-
-def _show(bar, history):
-    """Move the progress bar on by an epoch."""
-    figures = {"loss": f"{history.loss[-1]:.4f}"}
-    if history.validation_loss:
-        figures["validation loss"] = f"{history.validation_loss[-1]:.4f}"
-    bar.set_postfix(figures, refresh=False)
-    bar.update()
-
-
-def _warn(history):
-    """Say so where a training did not run to its end."""
-    kept = f"The weights of epoch {history.best_epoch} are kept." if history.best_epoch else ""
-    if history.interrupted:
-        msg = f"Training was interrupted by the user in epoch {len(history.loss) + 1}. {kept}".rstrip()
-        warnings.warn(msg, SkbertWarning, stacklevel=3)
-    elif history.diverged:
-        msg = f"The loss was no longer a finite number in epoch {len(history.loss) + 1}; training stopped. {kept}"
-        warnings.warn(msg + " Lower learning_rate_init to train on.", SkbertWarning, stacklevel=3)

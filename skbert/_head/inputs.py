@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_array
+from sklearn.utils.multiclass import unique_labels
 
 from skbert._params import Rule, anything
 
 __all__ = [
     "DEVICE_RULE",
+    "check_same_classes",
     "check_sample_weight",
     "check_two_classes",
     "class_factors",
     "encode_labels",
+    "known_classes",
     "resolve_device",
 ]
 
@@ -77,11 +80,49 @@ def check_two_classes(classes: np.ndarray) -> None:
     """Raise a ValueError where there is nothing to tell apart."""
     if len(classes) < 2:
         msg = (
-            f"HeadClassifier needs samples of at least 2 classes, but the data holds only one class: {classes.tolist()[0]!r} "
-            "(rows of weight zero do not count). Pass samples of another class, or use "
+            "HeadClassifier needs samples of at least 2 classes, but the data holds only one class: "
+            f"{classes.tolist()[0]!r} (rows of weight zero do not count). Pass samples of another class, or use "
             "sklearn.dummy.DummyClassifier where a constant answer is meant."
         )
         raise ValueError(msg)
+
+
+def check_same_classes(classes: np.ndarray, before: np.ndarray) -> None:
+    """Raise a ValueError where a warm start has other classes than the fit it goes on from."""
+    if not np.array_equal(classes, before):
+        msg = (
+            "warm_start=True goes on from the last fit and needs the same classes. "
+            f"That fit had {before.tolist()}, y has {classes.tolist()}."
+        )
+        raise ValueError(msg)
+
+
+def known_classes(classes: Any, before: np.ndarray | None) -> np.ndarray:
+    """Return the classes that partial_fit works with, sorted: those of the first call.
+
+    Parameters
+    ----------
+    classes : array-like or None
+        As given to partial_fit.
+    before : ndarray or None
+        The classes of the calls before; None at the first one.
+
+    Raises
+    ------
+    ValueError
+        There are none at the first call, only one, or not those of before.
+    """
+    if classes is None:
+        if before is None:
+            msg = "classes must be passed on the first call to partial_fit."
+            raise ValueError(msg)
+        return before
+    known = unique_labels(classes)
+    check_two_classes(known)
+    if before is not None and not np.array_equal(known, before):
+        msg = f"classes={classes!r} are not those of the call before, which were {before.tolist()}."
+        raise ValueError(msg)
+    return known
 
 
 def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:

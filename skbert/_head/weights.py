@@ -8,16 +8,29 @@ probabilities do not depend on the rows that come with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 
 from skbert._head.rows import Merged, Moments, row_chunks, standardise
-from skbert._training import AdamMoments, Network, Part
+from skbert._training import AdamMoments, Network, Part, initialise
 
-__all__ = ["log_proba", "make_part", "memory_arrays", "network_arrays", "rebase", "to_memory", "to_network"]
+__all__ = [
+    "Memory",
+    "check_shapes",
+    "log_proba",
+    "make_part",
+    "memory_arrays",
+    "network_arrays",
+    "new_network",
+    "rebase",
+    "to_memory",
+    "to_network",
+]
 
 Arrays = tuple[list[np.ndarray], list[np.ndarray]]  # coefs, (n_heads, n_in, n_out); intercepts, (n_heads, n_out)
+Memory = tuple[Arrays, Arrays, int]  # AdamW's running means of the gradients and of their squares, steps made
 
 
 def make_part(
@@ -56,6 +69,24 @@ def make_part(
     )
 
 
+def new_network(sizes: Sequence[int], n_heads: int, seed: int, device: torch.device) -> Network:
+    """Return initial weights on the device, the same on every device."""
+    drawn = initialise(sizes, n_heads, seed)
+    return Network([w.to(device) for w in drawn.weights], [b.to(device) for b in drawn.biases])
+
+
+def check_shapes(coefs: Sequence[np.ndarray], sizes: Sequence[int], n_heads: int) -> None:
+    """Raise a ValueError where the present weights are not those of the network that is asked for."""
+    asked = [(n_heads, *pair) for pair in pairwise(sizes)]
+    present = [w.shape for w in coefs]
+    if asked != present:
+        msg = (
+            "hidden_layer_sizes or n_heads has changed since the fit that is to be gone on from: its layers have the "
+            f"shapes {present}, {asked} are asked for. Set them back, or set warm_start=False and call fit."
+        )
+        raise ValueError(msg)
+
+
 def to_network(coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], device: torch.device) -> Network:
     """Return copies of the arrays as a network on the device."""
     weights = [torch.tensor(w, dtype=torch.float32, device=device) for w in coefs]
@@ -68,13 +99,13 @@ def network_arrays(network: Network) -> Arrays:
     return weights, [b.detach().cpu().numpy()[:, 0].copy() for b in network.biases]
 
 
-def to_memory(arrays: tuple[Arrays, Arrays, int], device: torch.device) -> AdamMoments:
+def to_memory(arrays: Memory, device: torch.device) -> AdamMoments:
     """Return the optimiser's memory that :func:`memory_arrays` took down."""
     first, second, steps = arrays
     return AdamMoments(to_network(*first, device), to_network(*second, device), steps)
 
 
-def memory_arrays(memory: AdamMoments) -> tuple[Arrays, Arrays, int]:
+def memory_arrays(memory: AdamMoments) -> Memory:
     """Take the optimiser's memory down in numpy."""
     return network_arrays(memory.first), network_arrays(memory.second), memory.steps
 
