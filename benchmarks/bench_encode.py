@@ -1,6 +1,6 @@
 """Texts to vectors: skbert beside sentence-transformers, in turn in one process, on the same tweets.
 
-    SKBERT_DATA=path/of/the/data python benchmarks/bench_encode.py [--texts 1500] [--rounds 3] [--budgets 1024 2048 4096]
+    SKBERT_DATA=folder python benchmarks/bench_encode.py [--texts 1500] [--rounds 3] [--budgets 1024 2048 4096]
 
 Prints, for each token budget, the ratio of the times (peer / skbert), median over the rounds, and the largest
 difference of the vectors. Writes a row for the default budget to benchmarks/results/encode.jsonl.

@@ -102,6 +102,7 @@ for kind, pattern in noise.items():
             break
 
 heading("Before and after TextCleaner")
+print(f"{len(set(X)):,} different texts before, {len(set(cleaned)):,} after\n")
 for kind, row in shown.items():
     print(f"{kind:>15} | {' '.join(X[row].split())}\n{'':>15} | {cleaned[row]}")
 
@@ -357,11 +358,12 @@ def draw_folds(ax):
     names = [name.replace(" + ", "\n+ ") for name in fold_scores]
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6), xlabel="accuracy")
     ax.set_title(f"Cross-validation by text, {cv.n_splits} folds")
+    ax.tick_params(axis="y", length=0)
 
 
 def draw_account(ax):
     """Draw how many texts the search asked for, and how many went through BERT."""
-    bars = ax.barh(["asked for", "through BERT"], [asked, info.misses], color=[GREY, BLUE], height=0.4)
+    bars = ax.barh(["asked for", "through BERT"], [asked, info.misses], color=[GREY, BLUE], height=0.3)
     ax.bar_label(bars, [f"{asked:,}", f"{info.misses:,}"], padding=5, fontsize=12, fontweight="bold")
     ax.set(xlim=(0, 1.25 * asked), xticks=[], title=f"Texts in a search of {len(results)} candidates")
     ax.invert_yaxis()

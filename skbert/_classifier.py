@@ -48,11 +48,11 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         Widths of the hidden layers; () is a linear model.
     dropout : float, default=0.5
         Share of the hidden units that a training step leaves out, in [0, 1).
-    weight_decay : float, default=0.1
+    weight_decay : float, default=5.0
         AdamW's decoupled weight decay.
     batch_size : int, default=256
         Texts a training step.
-    learning_rate_init : float, default=3e-4
+    learning_rate_init : float, default=5e-4
         AdamW's learning rate.
     max_iter : int, default=200
         Most epochs.
@@ -143,9 +143,9 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         *,
         hidden_layer_sizes: Any = (256,),
         dropout: float = 0.5,
-        weight_decay: float = 0.1,
+        weight_decay: float = 5.0,
         batch_size: int = 256,
-        learning_rate_init: float = 3e-4,
+        learning_rate_init: float = 5e-4,
         max_iter: int = 200,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
@@ -238,6 +238,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of str or of pairs of str, of shape (n_samples,)
+            See :class:`BertEmbedder`.
 
         Returns
         -------
@@ -253,6 +254,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of str or of pairs of str, of shape (n_samples,)
+            See :class:`BertEmbedder`.
 
         Returns
         -------
@@ -268,6 +270,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of str or of pairs of str, of shape (n_samples,)
+            See :class:`BertEmbedder`.
 
         Returns
         -------

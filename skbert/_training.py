@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-__all__ = ["AdamMoments", "History", "Network", "Part", "Settings", "initialise", "log_proba", "train"]
+__all__ = ["AdamMoments", "Average", "History", "Network", "Part", "Settings", "initialise", "log_proba", "train"]
 
 # Rows of one forward pass without gradients: enough to fill any device, little enough to be small beside the data.
 _FORWARD_ROWS = 16_384
@@ -47,9 +47,13 @@ class Network(NamedTuple):
         """Return a network with the same values in memory of its own."""
         return Network([w.clone() for w in self.weights], [b.clone() for b in self.biases])
 
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors in one list."""
+        return [*self.weights, *self.biases]
+
     def load(self, other: Network) -> None:
         """Take over the values of `other`."""
-        for mine, theirs in zip([*self.weights, *self.biases], [*other.weights, *other.biases], strict=True):
+        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)
 
 
@@ -74,7 +78,7 @@ class AdamMoments:
     def zeros(cls, network: Network) -> AdamMoments:
         """Return the memory of an optimiser that has not made a step."""
         first, second = network.copy(), network.copy()
-        for tensor in [*first.weights, *first.biases, *second.weights, *second.biases]:
+        for tensor in [*first.tensors(), *second.tensors()]:
             tensor.zero_()
         return cls(first, second)
 
@@ -90,6 +94,28 @@ class Settings:
     max_epochs: int
     patience: int = 5
     tol: float = 1e-4
+    averaging: float = 0.0  # epochs over which weights are averaged; 0 keeps those of the last step
+
+
+class Average:
+    """The mean of a network's weights over its last steps (Polyak and Juditsky, 1992), fading exponentially.
+
+    The weights of single steps jump about an optimum, the more the higher the
+    learning rate; their mean lies nearer to it.
+    """
+
+    def __init__(self, network: Network, n_steps: float) -> None:
+        self.network = network.copy()
+        self._n_steps = n_steps
+        self._seen = 0
+
+    def add(self, network: Network) -> None:
+        """Take in the weights after another step."""
+        self._seen += 1
+        # The plain mean until there are enough, so that the initial weights have no part in it.
+        share = 1.0 / min(self._seen, max(self._n_steps, 1.0))
+        for mean, new in zip(self.network.tensors(), network.tensors(), strict=True):
+            mean.lerp_(new, share)
 
 
 @dataclass
@@ -253,18 +279,24 @@ def _portions(weight: Tensor) -> tuple[Tensor, Tensor]:
     return row, (weight / times)[row] * (len(row) / len(weight))
 
 
-def _epoch(network, gradients, moments, part: Part, draws, settings: Settings, rows, masks) -> Tensor:
+def _n_batches(n: int, batch_size: int) -> int:
+    return math.ceil(n / batch_size)
+
+
+def _epoch(network, gradients, moments, average, part: Part, draws, settings: Settings, rows, masks) -> Tensor:
     """Go once through the training part in random order; return the mean loss of the heads, on the device."""
     n, n_heads = len(draws[0]), network.weights[0].shape[0]
     # As even as possible: 1,030 rows in batches of at most 256 are five of 206, not four of 256 and one of 6 rows
     # whose step would be as long as that of the others.
-    size = math.ceil(n / math.ceil(n / settings.batch_size))
+    size = math.ceil(n / _n_batches(n, settings.batch_size))
     total = torch.zeros((), device=part.X.device)
     for batch in torch.randperm(n, generator=rows, device=part.X.device).split(size):
         chosen, weight = draws[0][batch], draws[1][batch]
         X, y = part.X.index_select(0, chosen), part.y[chosen]
         loss = _gradients(network, X, y, weight, gradients, settings.dropout, masks)
         _update(network, gradients, moments, settings)
+        if average is not None:
+            average.add(network)
         total += loss * (len(batch) / (n * n_heads))  # no .item(): it would make a GPU wait at every step
     return total
 
@@ -294,7 +326,9 @@ def train(
     With a validation part, training stops once its loss has not fallen by
     more than `tol` for `patience` epochs in a row, and the network ends with
     the weights of the epoch whose validation loss was least. Without one, it
-    runs for `max_epochs` epochs and ends with the last weights.
+    runs for `max_epochs` epochs and ends with the last weights. With
+    `averaging`, "weights" are the mean of those of the last steps throughout:
+    the mean is what is validated and what is kept.
 
     Parameters
     ----------
@@ -324,14 +358,18 @@ def train(
     moments = AdamMoments.zeros(network) if moments is None else moments
     gradients = network.copy()
     draws = _portions(training.weight)
+    average = None
+    if settings.averaging:
+        average = Average(network, settings.averaging * _n_batches(len(draws[0]), settings.batch_size))
+    outcome = network if average is None else average.network
     history = History()
     best: Network | None = None
     least = reference = math.inf
     waited = 0
     try:
         for epoch in range(1, settings.max_epochs + 1):
-            loss = float(_epoch(network, gradients, moments, training, draws, settings, rows, masks))
-            value, accuracy = (math.nan, math.nan) if validation is None else _validate(network, validation)
+            loss = float(_epoch(network, gradients, moments, average, training, draws, settings, rows, masks))
+            value, accuracy = (math.nan, math.nan) if validation is None else _validate(outcome, validation)
             if not math.isfinite(loss) or (validation is not None and not math.isfinite(value)):
                 history.diverged = True
                 break
@@ -342,7 +380,7 @@ def train(
                 history.validation_loss.append(value)
                 history.validation_accuracy.append(accuracy)
                 if value < least:  # any gain is worth keeping; only one above tol is worth going on for
-                    best, least, history.best_epoch = network.copy(), value, epoch
+                    best, least, history.best_epoch = outcome.copy(), value, epoch
                 waited, reference = (0, value) if value < reference - settings.tol else (waited + 1, reference)
             if on_epoch is not None:
                 on_epoch(history)
@@ -350,6 +388,5 @@ def train(
                 break
     except KeyboardInterrupt:
         history.interrupted = True
-    if best is not None:
-        network.load(best)
+    network.load(outcome if best is None else best)
     return history

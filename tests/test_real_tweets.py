@@ -14,30 +14,40 @@ from skbert import BertEmbedder, BertSentimentClassifier, MemoryStore, TextClean
 from skbert.datasets import load_gop_debate
 
 
+def scores(model, X, y, groups):
+    """Return mean accuracy and macro-F1 over three splits that keep each group on one side."""
+    found = []
+    for seed in range(3):
+        split = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
+        train, test = next(split.split(X, y, groups))
+        assert not set(groups[train]) & set(groups[test])
+        predicted = model.fit(X[train], y[train]).predict(X[test])
+        found.append((accuracy_score(y[test], predicted), f1_score(y[test], predicted, average="macro")))
+    return np.mean(found, axis=0)
+
+
 @pytest.mark.data
 def test_the_classifier_beats_tfidf_on_real_tweets(data_folder, minilm, record_property):
-    """Three splits by text: mean accuracy >= 0.675, macro-F1 >= 0.585, both above TF-IDF; each text embedded once."""
+    """Three splits by text: mean accuracy >= 0.675, macro-F1 >= 0.585, both above TF-IDF; each text embedded once.
+
+    A retweet and its original are two texts, and one text once they are cleaned, so that splits by raw text flatter
+    every model. The same comparison by cleaned text must come out the same way.
+    """
     X, y = load_gop_debate(data_folder, return_X_y=True)
+    cleaned = np.array(TextCleaner().transform(list(X)), dtype=object)
     store = MemoryStore()
     bert = make_pipeline(
         TextCleaner(),
         BertSentimentClassifier(BertEmbedder(minilm, layers=(-4, -3, -2, -1), cache=store), random_state=0),
     )
     tfidf = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(C=5, max_iter=1000))
-    scores = {"bert": [], "tfidf": []}
-    for seed in range(3):
-        split = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
-        train, test = next(split.split(X, y, groups=X))
-        assert not set(X[train]) & set(X[test])
-        for name, model in (("bert", bert), ("tfidf", tfidf)):
-            predicted = model.fit(X[train], y[train]).predict(X[test])
-            scores[name].append((accuracy_score(y[test], predicted), f1_score(y[test], predicted, average="macro")))
-    (accuracy, f1), (base_accuracy, base_f1) = (np.mean(scores[name], axis=0) for name in ("bert", "tfidf"))
-    record_property("accuracy", round(accuracy, 4))
-    record_property("macro_f1", round(f1, 4))
-
-    assert store.info().misses == len(set(TextCleaner().transform(list(X))))
-    assert accuracy >= 0.675
-    assert f1 >= 0.585
-    assert accuracy > base_accuracy
-    assert f1 > base_f1
+    for name, groups in (("text", X), ("cleaned", cleaned)):
+        (accuracy, f1), (base_accuracy, base_f1) = (scores(model, X, y, groups) for model in (bert, tfidf))
+        figures = {"accuracy": accuracy, "f1": f1, "tfidf_accuracy": base_accuracy, "tfidf_f1": base_f1}
+        record_property(f"by_{name}", {key: round(float(value), 4) for key, value in figures.items()})
+        assert accuracy > base_accuracy
+        assert f1 > base_f1
+        if name == "text":
+            assert accuracy >= 0.675
+            assert f1 >= 0.585
+    assert store.info().misses == len(set(cleaned))

@@ -34,14 +34,9 @@ def make_part(n=N, seed=0, weight=None, dtype=torch.float32):
     return Part(torch.from_numpy(X).to(dtype), torch.from_numpy(y), weight, count)
 
 
-def tensors(network):
-    """Return all tensors of a network in one list."""
-    return [*network.weights, *network.biases]
-
-
 def assert_same(one, other, **tolerance):
     """Assert that two networks hold the same numbers."""
-    for a, b in zip(tensors(one), tensors(other), strict=True):
+    for a, b in zip(one.tensors(), other.tensors(), strict=True):
         torch.testing.assert_close(a, b, **({"rtol": 0, "atol": 0} | tolerance))
 
 
@@ -102,7 +97,7 @@ def test_gradients_under_dropout_are_those_of_autograd():
     with torch.no_grad():
         loss = _training._gradients(network, part.X, part.y, part.weight, gradients, 0.4, masks)
 
-    for tensor in tensors(network):
+    for tensor in network.tensors():
         tensor.requires_grad_()
     masks.manual_seed(9)
     a = part.X.expand(2, -1, -1)
@@ -113,7 +108,7 @@ def test_gradients_under_dropout_are_those_of_autograd():
     expected = sum(torch.nn.functional.cross_entropy(logits[head], part.y) for head in range(2))
     expected.backward()
     torch.testing.assert_close(loss, expected.detach())
-    for tensor, gradient in zip(tensors(network), tensors(gradients), strict=True):
+    for tensor, gradient in zip(network.tensors(), gradients.tensors(), strict=True):
         torch.testing.assert_close(gradient, tensor.grad, rtol=1e-4, atol=1e-6)
 
 
@@ -128,7 +123,7 @@ def test_heads_trained_together_are_those_trained_singly():
     train(together, part, None, settings(), seed=1)
     for head, network in enumerate(single):
         train(network, part, None, settings(), seed=1)
-        for a, b in zip(tensors(together), tensors(network), strict=True):
+        for a, b in zip(together.tensors(), network.tensors(), strict=True):
             torch.testing.assert_close(a[head], b[0], rtol=1e-5, atol=1e-6)
 
 
@@ -295,6 +290,27 @@ def test_training_in_two_calls_with_the_optimisers_memory():
     assert_same(whole, halves, rtol=1e-4, atol=1e-5)
 
 
+def test_average_is_the_fading_mean_of_the_weights_of_all_steps():
+    """What is kept is the plain mean over the first steps, and fades over `averaging` epochs after them."""
+    part, start = make_part(), initialise((FEATURES, 9, CLASSES), 2, seed=0)
+    stepwise, averaged, memory = start.copy(), start.copy(), AdamMoments.zeros(start)
+    expected = start.copy()
+    for step in range(1, 6):  # an epoch is one full batch, so that an epoch a call is a step a call
+        train(stepwise, part, None, settings(max_epochs=1, batch_size=N), seed=0, moments=memory)
+        for mean, new in zip(expected.tensors(), stepwise.tensors(), strict=True):
+            mean += (new - mean) / min(step, 3)
+    train(averaged, part, None, settings(max_epochs=5, batch_size=N, averaging=3.0), seed=0)
+    assert_same(averaged, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_average_is_what_is_validated_and_kept():
+    """With averaging, the validation loss of the best epoch is that of the weights that are left."""
+    validation, network = make_part(40, seed=1), initialise((FEATURES, 30, CLASSES), 1, seed=0)
+    history = train(network, make_part(), validation, settings(max_epochs=30, averaging=2.0, patience=3), seed=0)
+    loss = torch.nn.functional.nll_loss(log_proba(network, validation.X), validation.y).item()
+    assert loss == pytest.approx(min(history.validation_loss), rel=1e-6)
+
+
 def interrupt_after(n_epochs):
     """Return a callback that presses Ctrl-C after `n_epochs` epochs."""
 
@@ -326,7 +342,7 @@ def test_interrupt_in_the_first_epoch_leaves_finite_weights(monkeypatch):
     network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
     history = train(network, make_part(), None, settings(), seed=0)
     assert history == History(interrupted=True)
-    assert all(tensor.isfinite().all() for tensor in tensors(network))
+    assert all(tensor.isfinite().all() for tensor in network.tensors())
 
 
 def test_loss_that_is_not_finite_ends_the_training():
@@ -344,7 +360,7 @@ def test_loss_that_is_not_finite_ends_the_training():
     network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
     history = train(network, part, validation, settings(), seed=0, on_epoch=spoil)
     assert (history.diverged, history.best_epoch, len(history.loss)) == (True, 1, 1)
-    assert all(tensor.isfinite().all() for tensor in tensors(network))
+    assert all(tensor.isfinite().all() for tensor in network.tensors())
 
 
 @pytest.mark.gpu

@@ -13,7 +13,7 @@ from skbert.exceptions import InvalidParameterError
 __all__ = ["auto_batch_tokens", "exact_float32", "half_bound", "is_device_name", "resolve_devices", "resolve_dtype"]
 
 # Tokens a forward. On a CPU the hidden states of a batch should stay in the cache; on a GPU its kernels should be long
-# against the time of their launch. The CPU value is measured by benchmarks/bench_encode.py --budgets …; those of GPUs are not measured yet.
+# against the time of their launch. The CPU value was chosen by benchmarks/bench_encode.py; a GPU's is not measured yet.
 _BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768, "mps": 8_192}
 
 

@@ -1,4 +1,4 @@
-"""What the head is given besides X: weights, classes, a device. Part of ``_head``."""
+"""What the head is given besides X: parameters, weights, classes, a device. Part of ``_head``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import unique_labels
 
-from skbert._params import Rule, anything
+from skbert._params import Rule, Rules, anything, boolean, instance, integer, none, one_of, real, sequence
 
 __all__ = [
-    "DEVICE_RULE",
+    "PARAMETER_RULES",
     "check_same_classes",
     "check_sample_weight",
     "check_two_classes",
@@ -24,11 +24,29 @@ __all__ = [
     "resolve_device",
 ]
 
-
 DEVICE_RULE: Rule = anything(
     "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'",
     lambda value: isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value) is not None,
 )
+
+PARAMETER_RULES: Rules = {
+    "hidden_layer_sizes": (sequence(integer(1), "a sequence of ints from 1 up", min_size=0), integer(1)),
+    "dropout": (real(0, 1, closed="left"),),
+    "weight_decay": (real(0, float("inf"), closed="left"),),
+    "batch_size": (integer(1),),
+    "learning_rate_init": (real(0, float("inf"), closed="neither"),),
+    "max_iter": (integer(1),),
+    "early_stopping": (boolean(),),
+    "validation_fraction": (real(0, 1, closed="neither"),),
+    "n_iter_no_change": (integer(1),),
+    "tol": (real(0, float("inf"), closed="left"),),
+    "class_weight": (none(), one_of("balanced"), instance(Mapping, text="a dict of class to weight")),
+    "n_heads": (integer(1),),
+    "warm_start": (boolean(),),
+    "device": (DEVICE_RULE,),
+    "random_state": (none(), integer(0, 2**32 - 1), instance(np.random.RandomState)),
+    "verbose": (integer(0), boolean()),
+}
 
 
 def resolve_device(name: str) -> torch.device:

@@ -75,6 +75,7 @@ class MemoryStore(VectorStore):
         namespace : bytes
             Of one fixed length for all callers.
         keys : sequence of bytes
+            What to look for.
 
         Returns
         -------
@@ -100,6 +101,7 @@ class MemoryStore(VectorStore):
         namespace : bytes
             Of one fixed length for all callers.
         keys : sequence of bytes
+            Where to keep the values.
         values : sequence of bytes
             One for each key.
 
@@ -135,6 +137,7 @@ class MemoryStore(VectorStore):
         Returns
         -------
         int
+            `value_bytes` and 220.
         """
         return value_bytes + _OVERHEAD
 
@@ -144,7 +147,9 @@ class MemoryStore(VectorStore):
         Parameters
         ----------
         hits : int
+            Texts found.
         misses : int
+            Texts embedded.
         """
         with self._lock:
             self._hits += hits
