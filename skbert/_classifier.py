@@ -52,7 +52,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         AdamW's decoupled weight decay.
     batch_size : int, default=256
         Texts a training step.
-    learning_rate_init : float, default=5e-4
+    learning_rate_init : float, default=1e-3
         AdamW's learning rate.
     max_iter : int, default=200
         Most epochs.
@@ -145,7 +145,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         dropout: float = 0.5,
         weight_decay: float = 5.0,
         batch_size: int = 256,
-        learning_rate_init: float = 5e-4,
+        learning_rate_init: float = 1e-3,
         max_iter: int = 200,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,

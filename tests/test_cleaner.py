@@ -650,8 +650,8 @@ class TestContainers:
         ("X", "message"),
         [
             ("one text", r"string object received\. For one text, pass \[text\]"),
-            ([1, 2], "TextCleaner takes texts, but row 0 of X is a int: 1"),
-            ([b"a"], "row 0 of X is a bytes: b'a'"),
+            ([1, 2], "TextCleaner takes texts, but row 0 of X is of type int: 1"),
+            ([b"a"], "row 0 of X is of type bytes: b'a'"),
             ((text for text in TWEETS), r"can be read only once\. Pass list\(X\) instead"),
             ([], r"0 sample\(s\) .* required by TextCleaner"),
             (pd.DataFrame({"a": ["x"], "b": ["y"], "c": ["z"]}), r"got 3 columns: \['a', 'b', 'c'\]"),

@@ -3,13 +3,12 @@
 import io
 import pickle
 import pickletools
-import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification
-from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -18,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skbert._head import HeadClassifier, fitting
-from skbert.exceptions import InvalidParameterError, SkbertWarning, ValidationSplitWarning
+from skbert.exceptions import SkbertWarning
 from tests._global_state import GlobalState
 
 X, Y = make_classification(300, 12, n_informative=6, n_classes=3, class_sep=1.5, random_state=0)
@@ -384,165 +383,3 @@ def test_partial_fit_goes_on_after_fit():
     epochs = head.n_iter_
     head.partial_fit(X[:50], Y[:50])
     assert (head.n_iter_, len(head.loss_curve_)) == (epochs + 1, epochs + 1)
-
-
-# ---- parameters ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("hidden_layer_sizes", (4,)),
-        ("hidden_layer_sizes", ()),
-        ("hidden_layer_sizes", 4),
-        ("dropout", 0.0),
-        ("weight_decay", 20.0),
-        ("batch_size", 32),
-        ("learning_rate_init", 1e-3),
-        ("max_iter", 2),
-        ("early_stopping", False),
-        ("validation_fraction", 0.4),
-        ("class_weight", "balanced"),
-        ("class_weight", {0: 10.0}),
-        ("n_heads", 3),
-        ("random_state", 7),
-    ],
-)
-def test_each_parameter_does_something(name, value):
-    """Another value of the parameter gives another head, also when it is set after a fit."""
-    y = np.where(Y == 2, 0, Y)  # classes of unequal size
-    head = quick(max_iter=8).fit(X, y)
-    before = quick(max_iter=8).fit(X, y)
-    head.set_params(**{name: value}).fit(X, y)
-    assert differ(head, before)
-    assert_same(head, quick(**({"max_iter": 8} | {name: value})).fit(X, y))
-
-
-def test_patience_parameters_do_something():
-    """n_iter_no_change and tol decide how long a training goes on."""
-    kwargs = {"max_iter": 200, "learning_rate_init": 1e-2}
-    usual = quick(**kwargs, n_iter_no_change=8).fit(X, Y).n_iter_
-    assert quick(**kwargs, n_iter_no_change=1).fit(X, Y).n_iter_ < usual
-    assert quick(**kwargs, n_iter_no_change=8, tol=0.2).fit(X, Y).n_iter_ < usual < 200
-
-
-def test_verbose_draws_a_bar_on_stderr(capsys):
-    """verbose=1 shows epochs and losses on stderr, verbose=0 nothing, and stdout stays clean."""
-    quick(max_iter=2).fit(X, Y)
-    assert capsys.readouterr() == ("", "")
-    quick(max_iter=2, verbose=1).fit(X, Y)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "2/2" in err
-    assert "validation loss" in err
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "must"),
-    [
-        ("hidden_layer_sizes", (0,), "a sequence of ints from 1 up or an int"),
-        ("hidden_layer_sizes", "256", "a sequence of ints from 1 up or an int"),
-        ("dropout", 1.0, r"a float in the range \[0, 1\)"),
-        ("weight_decay", -1, r"a float in the range \[0, inf\)"),
-        ("batch_size", 0, "an int in the range"),
-        ("learning_rate_init", 0, r"a float in the range \(0, inf\)"),
-        ("max_iter", 0, "an int in the range"),
-        ("early_stopping", "yes", "a bool"),
-        ("validation_fraction", 1.0, r"a float in the range \(0, 1\)"),
-        ("n_iter_no_change", 0, "an int in the range"),
-        ("tol", np.nan, r"a float in the range \[0, inf\)"),
-        ("class_weight", "even", "None, a str among {'balanced'} or a dict of class to weight"),
-        ("n_heads", 0, "an int in the range"),
-        ("warm_start", 1, "a bool"),
-        ("device", "gpu", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
-        ("random_state", "zero", "None, an int in the range .* or an instance of RandomState"),
-        ("verbose", -1, "an int in the range"),
-    ],
-)
-def test_wrong_parameters_are_refused(name, value, must):
-    """A wrong value is named with what it must be, when the work starts and not before."""
-    head = HeadClassifier(**{name: value})
-    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of HeadClassifier must be {must}"):
-        head.fit(X, Y)
-    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter"):
-        head.partial_fit(X, Y, classes=[0, 1, 2])
-
-
-def test_device_that_is_not_there(monkeypatch):
-    """A GPU that torch does not see is an error that names the way out; "auto" goes without."""
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    for device in ("cuda", "cuda:3"):
-        with pytest.raises(ValueError, match=f"device='{device}' was asked for, but torch sees no CUDA device"):
-            quick(device=device).fit(X, Y)
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"torch sees no MPS device. Use device='auto'"):
-        quick(device="mps").fit(X, Y)
-    assert_same(quick(device="auto").fit(X, Y), quick(device="cpu").fit(X, Y))
-
-
-@pytest.mark.gpu
-def test_head_fitted_on_a_gpu_loads_anywhere():
-    """A fit on a GPU leaves numpy behind and learns as well as one on a CPU."""
-    head = quick(device="cuda", max_iter=100).fit(X, Y)
-    assert all(type(value).__module__ != "torch" for value in vars(head).values())
-    assert head.score(X, Y) > 0.8
-
-
-# ---- wrong input ---------------------------------------------------------------------------------------------------
-
-
-def test_one_class_only_is_refused():
-    """One class is an error that names it and what to do, also where weights leave one class."""
-    with pytest.raises(ValueError, match=r"only one class: 'neutral' .*DummyClassifier"):
-        quick().fit(X, np.full(300, "neutral"))
-    with pytest.raises(ValueError, match="only one class: 1"):
-        quick().fit(X, Y, sample_weight=Y == 1)
-    with pytest.raises(ValueError, match="only one class: 0"):
-        quick().partial_fit(X, Y, classes=[0])
-
-
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        (None, "requires y to be passed, but the target y is None"),
-        (Y[:-1], "inconsistent numbers of samples"),
-        (np.where(Y == 2, np.nan, Y), "Input y contains NaN"),
-        (X[:, 0], "Unknown label type"),
-        (np.c_[Y, Y], "y should be a 1d array"),
-    ],
-)
-def test_wrong_targets_are_refused_in_scikit_learns_words(y, message):
-    """A y that cannot be learned gives scikit-learn's own message."""
-    with pytest.raises(ValueError, match=message):
-        quick().fit(X, y)
-
-
-def test_column_of_targets_is_taken_with_scikit_learns_warning():
-    """A (n, 1) y is flattened with a DataConversionWarning."""
-    with pytest.warns(DataConversionWarning, match="column-vector"):
-        head = quick().fit(X, Y[:, None])
-    assert head.predict(X).shape == (300,)
-
-
-def test_feature_names_are_kept():
-    """A data frame's columns become feature_names_in_, and other names at predict are refused."""
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(12)])
-    head = quick().fit(frame, Y)
-    np.testing.assert_array_equal(head.feature_names_in_, frame.columns)
-    with pytest.raises(ValueError, match="feature names should match"):
-        head.predict(frame[frame.columns[::-1]])
-
-
-def test_small_class_gives_up_the_split_with_a_warning():
-    """A class with one distinct row, copies or not, is named with its count; training runs for max_iter epochs."""
-    few = np.vstack([X, np.full((4, 12), 0.5)])
-    y = np.r_[NAMES[Y], np.full(4, "odd")]
-    with pytest.warns(ValidationSplitWarning, match=r"'odd' \(1\).*max_iter=15 epochs without early stopping"):
-        head = quick().fit(few, y)
-    assert head.n_iter_ == 15
-    assert head.validation_loss_curve_ is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        quick(early_stopping=False).fit(few, y)

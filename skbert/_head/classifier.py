@@ -321,12 +321,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """
         check_params(self)
         device = inputs.resolve_device(self.device)
-        if self.class_weight == "balanced":
-            msg = (
-                "class_weight='balanced' needs all data at once, and partial_fit sees a part. Pass a dict of class to "
-                "weight instead; sklearn.utils.class_weight.compute_class_weight computes one."
-            )
-            raise ValueError(msg)
+        inputs.check_class_weight_of_part(self.class_weight)
         first = not hasattr(self, "coefs_")
         if first:
             self._forget()

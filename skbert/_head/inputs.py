@@ -15,6 +15,7 @@ from skbert._params import Rule, Rules, anything, boolean, instance, integer, no
 
 __all__ = [
     "PARAMETER_RULES",
+    "check_class_weight_of_part",
     "check_same_classes",
     "check_sample_weight",
     "check_two_classes",
@@ -158,6 +159,16 @@ def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
         msg = f"y holds labels {names} that are not among the classes {classes.tolist()} of the first call."
         raise ValueError(msg)
     return codes
+
+
+def check_class_weight_of_part(class_weight: Any) -> None:
+    """Raise a ValueError where partial_fit, which sees a part of the data, is asked to balance all of it."""
+    if isinstance(class_weight, str):
+        msg = (
+            "class_weight='balanced' needs all data at once, and partial_fit sees a part. Pass a dict of class to "
+            "weight instead; sklearn.utils.class_weight.compute_class_weight computes one."
+        )
+        raise ValueError(msg)
 
 
 def class_factors(class_weight: Any, classes: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
