@@ -26,7 +26,7 @@ import os
 import sys
 from pathlib import Path
 
-# Two threads that wait for each other, on a machine that others use too, can take thirty times as long as one. So
+# On a machine that others use too, threads that wait for each other can take ten times as long as one thread. So
 # those of PyTorch give way while they wait, and those of numpy's OpenBLAS, which cannot, are one.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -135,12 +135,10 @@ print(f"           {tokenizer.decode(ids, skip_special_tokens=True)}")
 
 def count_unknown(texts):
     """Count the pieces that the vocabulary does not have."""
-    return sum(row.count(tokenizer.unk_token_id) for row in tokenizer(list(texts))["input_ids"])
+    return sum(numbers.count(tokenizer.unk_token_id) for numbers in tokenizer(list(texts))["input_ids"])
 
 
-print(
-    f"\nPieces that BERT does not know: {count_unknown(X)} in the raw tweets, {count_unknown(cleaned)} in the cleaned."
-)
+print(f"\nUnknown to BERT: {count_unknown(X)} pieces of the raw tweets, {count_unknown(cleaned)} of the cleaned ones")
 
 # %%
 # Case and accents are gone after decoding, since this model is uncased. The pieces it does not know were emoji for
@@ -165,37 +163,30 @@ model = make_pipeline(
 train, test = next(StratifiedGroupKFold(4, shuffle=True, random_state=0).split(X, y, groups=cleaned))
 train_by_row, test_by_row = next(StratifiedKFold(4, shuffle=True, random_state=0).split(X, y))
 known = set(cleaned[train_by_row])
+n_leaked = sum(text in known for text in cleaned[test_by_row])
 
 heading("One pipeline")
-print(
-    f"{len(train):,} tweets to train on, {len(test):,} put away for the end. No text is on both sides; a split by rows"
-)
-print(f"would have had {sum(text in known for text in cleaned[test_by_row])} of its test texts among those trained on.")
+print(f"{len(train):,} tweets to train on, {len(test):,} put away for the end, no copies across")
+print(f"a split by rows would have had {n_leaked:,} texts on both sides\n")
 
 # %%
 # ``verbose=1`` shows bars: one over the texts that go through BERT, one over the epochs of the classifier on top. The
 # second fit asks for the same texts, and finds their vectors in the store that all embedders of the process share.
 # The third has no store, and sends them through BERT again.
 
-embedder_key = "bertsentimentclassifier__embedder__"
+classifier = model[-1]
 seconds = {}
-for fit, cache, verbose in (("first", "memory", 1), ("second", "memory", 0), ("without a store", None, 0)):
-    model.set_params(
-        **{
-            f"{embedder_key}cache": cache,
-            f"{embedder_key}verbose": verbose,
-            "bertsentimentclassifier__verbose": verbose,
-        }
-    )
+for fit, cache, verbose in (("first", "memory", 1), ("second", "memory", 0), ("third", None, 0)):
+    classifier.set_params(verbose=verbose, embedder__verbose=verbose, embedder__cache=cache)
     before = time.perf_counter()
     model.fit(X[train], y[train])
     seconds[fit] = time.perf_counter() - before
-model.set_params(**{f"{embedder_key}cache": "memory"})
-per_text = (seconds["without a store"] - seconds["second"]) / len(train)
+classifier.set_params(embedder__cache="memory")
+seconds_a_text = (seconds["third"] - seconds["second"]) / len(train)
 
-print(f"first fit           {seconds['first']:6.2f} s, the loading of the model included")
-print(f"second fit          {seconds['second']:6.2f} s")
-print(f"with cache=None     {seconds['without a store']:6.2f} s")
+print(f"first fit   {seconds['first']:6.2f} s, the loading of the model included")
+print(f"second fit  {seconds['second']:6.2f} s")
+print(f"third fit   {seconds['third']:6.2f} s, with cache=None")
 
 # %%
 # Cross-validation by text, and a baseline
@@ -234,8 +225,8 @@ print(f"Texts that went through BERT into the store so far: {cache_info().misses
 
 # %%
 # What follows ± is the standard deviation over the folds, which is large on a few hundred tweets. BERT's vectors are
-# worth many points here; whether a small network or a logistic regression reads them makes little difference. Each
-# different text has been embedded once, although ten fits and ten predictions asked for it.
+# worth many points on them; whether a small network or a logistic regression reads the vectors makes little difference.
+# Each different text has been embedded once, although ten fits and ten predictions asked for it.
 #
 # A grid search that costs one pass
 # ---------------------------------
@@ -248,7 +239,7 @@ print(f"Texts that went through BERT into the store so far: {cache_info().misses
 # ``hidden_layer_sizes=()`` is a linear head. A scorer sees every fit, and may as well move a progress bar.
 
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, ParameterGrid
 from tqdm import tqdm
 
 from skbert import MemoryStore
@@ -256,8 +247,8 @@ from skbert import MemoryStore
 store = MemoryStore(max_bytes=2**30)  # a limit, not a reservation; 37 kB a text with store_layers="all"
 embedder = BertEmbedder("all-MiniLM-L6-v2", normalize=True, store_layers="all", cache=store)
 grid = {
-    f"{embedder_key}pooling": ["mean", "cls", "max"],
-    f"{embedder_key}layers": [-1, (-4, -3, -2, -1)],
+    "bertsentimentclassifier__embedder__pooling": ["mean", "cls", "max"],
+    "bertsentimentclassifier__embedder__layers": [-1, (-4, -3, -2, -1)],
     "bertsentimentclassifier__hidden_layer_sizes": [(), (256,)],
 }
 score = get_scorer("accuracy")
@@ -273,27 +264,26 @@ search = GridSearchCV(
     make_pipeline(TextCleaner(), BertSentimentClassifier(embedder, random_state=0)), grid, scoring=score_and_tell, cv=cv
 )
 before = time.perf_counter()
-with tqdm(total=3 * 2 * 2 * cv.n_splits, desc="grid search", unit="fit") as bar:
+with tqdm(total=len(ParameterGrid(grid)) * cv.n_splits, desc="grid search", unit="fit") as bar:
     search.fit(X[train], y[train], groups=cleaned[train])
 search_seconds = time.perf_counter() - before
 
 # Each fold of each candidate asks for its training part and its test part, which together are all rows, and the refit
 # of the best candidate asks for all rows once more.
-results = pd.DataFrame(search.cv_results_)
+results = pd.DataFrame(search.cv_results_).rename(columns=lambda name: name.split("__")[-1])
 asked = (len(results) * search.n_splits_ + 1) * len(train)
 info = store.info()
 
 heading("A grid search that costs one pass")
-results["layers"] = results[f"param_{embedder_key}layers"].map({-1: "last", (-4, -3, -2, -1): "last four"})
-results["pooling"] = results[f"param_{embedder_key}pooling"]
-results["hidden"] = results["param_bertsentimentclassifier__hidden_layer_sizes"].map(str)
+results["layers"] = results["layers"].map({-1: "last", (-4, -3, -2, -1): "last four"})
+results["hidden"] = results["hidden_layer_sizes"].map(str)
 table = results.pivot_table(index=["layers", "hidden"], columns="pooling", values="mean_test_score")
 print(f"Mean accuracy of {search.n_splits_} folds, {len(results)} candidates:")
 print(table.to_string(float_format="%.3f"))
 print(f"\n{asked:>8,} texts were asked for, in {len(results) * search.n_splits_ + 1} fits and their predictions")
 print(f"{info.misses:>8,} texts went through BERT: each different one of the {len(train):,}, once")
 print(f"{search_seconds:>8.1f} s it took; the store holds {info.vectors:,} vectors in {info.bytes / 1e6:.0f} MB")
-print(f"{asked * per_text:>8.0f} s would have gone into BERT without it, at the pace of the fit with cache=None")
+print(f"{asked * seconds_a_text:>8.0f} s would have gone into BERT without it, at the pace of the fit with cache=None")
 
 # %%
 # A report on what was put away

@@ -135,7 +135,7 @@ def test_unfitted_estimators_are_refused():
 
 def test_estimators_without_a_history_are_refused():
     """A classifier that keeps no curve is named, with what to pass instead."""
-    with pytest.raises(NotFittedError, match="LogisticRegression has no loss_curve_.*Pass a fitted HeadClassifier"):
+    with pytest.raises(NotFittedError, match=r"LogisticRegression has no loss_curve_.*Pass a fitted HeadClassifier"):
         TrainingHistoryDisplay.from_estimator(LogisticRegression(max_iter=1000).fit(X, Y))
 
 

@@ -300,6 +300,17 @@ def test_loss_that_blows_up_is_told():
         quick(learning_rate_init=1e38, early_stopping=False).fit(X, Y)
 
 
+def test_good_epochs_before_a_loss_that_blows_up_are_kept(monkeypatch):
+    """Where a validation part has seen a good epoch, a diverged training warns and goes back to it."""
+    from skbert import _training
+
+    epoch = _training._epoch
+    monkeypatch.setattr(_training, "_epoch", lambda *args: epoch(*args) if args[2].steps < 6 else np.nan)
+    with pytest.warns(SkbertWarning, match="no longer a finite number in epoch .* The weights of epoch .* are kept"):
+        head = quick().fit(X, Y)
+    assert np.isfinite(head.predict_proba(X)).all()
+
+
 # ---- going on ------------------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ def test_copies_are_merged_and_weights_added():
     found = rows.merge_copies(X, np.array([0, 1, 0, 1]), np.array([1.0, 2.0, 0.5, 4.0]))
     seen = {(*X[i], int(label)): weight for i, label, weight in zip(found.rows, found.y, found.weight, strict=True)}
     assert seen == {(1.0, 2.0, 0): 1.5, (1.0, 2.0, 1): 4.0, (3.0, 4.0, 1): 2.0}
-    groups = {label: group for label, group in zip(X[found.rows][:, 0], found.group, strict=True)}
+    groups = dict(zip(X[found.rows][:, 0], found.group, strict=True))
     assert len(found.group) == 3
     assert len(set(groups.values())) == len(np.unique(found.group)) == 2
 
@@ -159,7 +159,7 @@ def test_column_that_was_constant_keeps_its_weights():
     X = np.c_[np.arange(10.0), np.zeros(10)]
     coefs, intercepts = weights.network_arrays(initialise((2, 8, 3), 1, seed=0))
     old = rows.measure(X, np.arange(10), np.ones(10))
-    new = old + rows.measure(X + [0, 1000], np.arange(10), np.ones(10))
+    new = old + rows.measure(X + np.array([0, 1000]), np.arange(10), np.ones(10))
     rebased = weights.rebase(coefs, intercepts, old, new)
     np.testing.assert_array_equal(rebased[0][0][0, 1], coefs[0][0, 1])
     before = weights.log_proba(coefs, intercepts, X, old.mean, old.scale)
