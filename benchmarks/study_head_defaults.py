@@ -32,7 +32,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbert._head import HeadClassifier
+from skbert._head import HeadClassifier, classifier as head_module
 
 SETS = {
     "gop": ("gop_debate/Sentiment.csv", "text", "sentiment"),
@@ -40,6 +40,7 @@ SETS = {
 }
 # A few hundred rows are what a user starts with, and ask for other defaults than ten thousand do.
 FEW_ROWS = 400
+AVERAGING = head_module._AVERAGING
 
 
 def embed(texts: list[str]) -> np.ndarray:
@@ -114,16 +115,24 @@ def evaluate(make, parts, n_rows: int | None = None) -> dict[str, float]:
 
 def candidates() -> list[dict]:
     """Return the settings that are compared: a grid over what acts together, then one change at a time."""
-    base = {"learning_rate_init": 5e-4, "weight_decay": 5.0, "dropout": 0.5, "hidden_layer_sizes": (256,)}
+    base = {"learning_rate_init": 1e-3, "weight_decay": 5.0, "dropout": 0.5, "hidden_layer_sizes": (256,)}
     grid = [
         base | {"learning_rate_init": rate, "weight_decay": decay}
-        for rate in (1e-4, 3e-4, 5e-4, 1e-3)
+        for rate in (1e-4, 3e-4, 1e-3, 2e-3)
         for decay in (0.1, 1.0, 3.0, 5.0, 10.0, 30.0)
     ]
     changes: list[dict] = [{"dropout": dropout} for dropout in (0.0, 0.2, 0.7, 0.8)]
     changes += [{"hidden_layer_sizes": sizes} for sizes in ((), (64,), (128,), (512,), (256, 256))]
     changes += [{"batch_size": 64}, {"batch_size": 1024}, {"n_heads": 4}, {"n_iter_no_change": 10}]
+    changes += [{"averaging": epochs} for epochs in (0.0, 1.0, 3.0)]
     return grid + [base | change for change in changes]
+
+
+def make_head(setting: dict, seed: int) -> HeadClassifier:
+    """Return a head with these settings; "averaging" is no parameter but a constant of its module."""
+    setting = dict(setting)
+    head_module._AVERAGING = setting.pop("averaging", AVERAGING)
+    return HeadClassifier(**setting, random_state=seed)
 
 
 def references() -> dict:
@@ -156,9 +165,7 @@ def main() -> None:
         for setting in settings:
             for seed in range(args.heads):
                 label = " ".join(f"{key}={value}" for key, value in setting.items()) or "defaults"
-                makers[f"{label} #{seed}"] = lambda setting=setting, seed=seed: HeadClassifier(
-                    **setting, random_state=seed
-                )
+                makers[f"{label} #{seed}"] = lambda setting=setting, seed=seed: make_head(setting, seed)
         for label, make in makers.items():
             for n_rows in (None,) if args.test else (None, FEW_ROWS):
                 row = {"data": name, "rows": n_rows or "all", "candidate": label, **evaluate(make, parts, n_rows)}

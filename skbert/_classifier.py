@@ -120,7 +120,9 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
     Other weights are refused.
 
     *Honest scores.* Copies of one text (retweets) on both sides of a split
-    flatter every score: cross-validate with the text as group.
+    flatter every score: cross-validate with the text as group. Where a
+    cleaner stands before the classifier, use the cleaned texts, since it can
+    make copies of texts that were different.
 
     Examples
     --------

@@ -54,7 +54,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         maximum (special tokens included), the first token's state, or BERT's
         own pooler over it, which needs ``layers=-1`` and pooler weights in the
         model's file. "auto" is what the model's sentence-transformers files
-        say, else "mean".
+        say, else "mean". To compare poolings, set `normalize` too, since
+        "auto" may normalise where the others do not.
     normalize : bool or 'auto', default='auto'
         Whether each layer's vector is scaled to length 1 before concatenation.
         "auto" does as the model's sentence-transformers files say where
@@ -93,7 +94,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         pass. A text then takes 3 * n_layers vectors of 4 * width + 220 bytes:
         37 kB for all-MiniLM-L6-v2 with "all", 128 kB for BERT base.
     verbose : int, default=0
-        1 shows a bar: texts asked for, different ones, and those embedded.
+        1 shows a bar while texts go through the model: how many were asked
+        for, how many are different, and how many of them are done.
 
     Attributes
     ----------

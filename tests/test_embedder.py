@@ -423,11 +423,12 @@ def test_a_pickle_holds_no_weights(minilm):
 
 
 def test_verbose_shows_what_was_asked_and_embedded(embedder, capfd):
-    """The bar counts different texts; stored ones are there from its start."""
+    """The bar counts different texts, and is there only while some go through the model."""
     embedder.set_params(cache=MemoryStore(), verbose=1).transform(TEXTS)
     shown = capfd.readouterr().err
     assert "asked 4, different 3" in shown
     assert "3/3" in shown
+    embedder.transform(TEXTS)  # all stored: nothing to show
     clone(embedder).set_params(verbose=0).transform(TEXTS)
     captured = capfd.readouterr()
     assert captured.err == captured.out == ""

@@ -179,7 +179,7 @@ class _Job:
 
     def embed_missing(self) -> None:
         """Run the model over the texts that the store does not have."""
-        if len(self.missing) == 0 and not self.options.verbose:
+        if len(self.missing) == 0:  # no bar either: in a search, bars show what is really embedded
             return
         description = f"embedding (asked {len(self.items):,}, different {len(self.texts):,})"
         with tqdm(
@@ -189,16 +189,15 @@ class _Job:
             unit="text",
             disable=not self.options.verbose,
         ) as bar:
-            if len(self.missing):
-                files, dtype = self.options.files, self.options.dtype
-                encoders = [get_encoder(files, device, dtype) for device in self.options.devices]
-                self._check_room(encoders[0])
-                for places in self._windows():
-                    with encoders[0].lock:
-                        # Another thread may have stored some of them while this one waited.
-                        new = places[~self._take_stored(places)]
-                        bar.update(len(places) - len(new))
-                        self._embed_window(new, encoders, bar)
+            files, dtype = self.options.files, self.options.dtype
+            encoders = [get_encoder(files, device, dtype) for device in self.options.devices]
+            self._check_room(encoders[0])
+            for places in self._windows():
+                with encoders[0].lock:
+                    # Another thread may have stored some of them while this one waited.
+                    new = places[~self._take_stored(places)]
+                    bar.update(len(places) - len(new))
+                    self._embed_window(new, encoders, bar)
 
     def _check_room(self, encoder: Encoder) -> None:
         has_pairs = any(not isinstance(text, str) for text in self.texts)
