@@ -23,6 +23,7 @@ _AT_USE = ("model", "revision", "device", "batch_tokens", "cache", "verbose")
 _CURVES = (
     "classes_",
     "n_iter_",
+    "best_iter_",
     "loss_curve_",
     "validation_loss_curve_",
     "validation_scores_",
@@ -91,6 +92,8 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         The fitted head.
     n_iter_ : int
         Epochs run.
+    best_iter_ : int
+        The epoch whose weights were kept, counted from 1.
     loss_curve_, validation_loss_curve_ : list of float
         Weighted mean loss of each epoch, on the training and on the
         validation part.
