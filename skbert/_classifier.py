@@ -44,7 +44,8 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
     ----------
     embedder : BertEmbedder or None, default=None
         None is ``BertEmbedder(layers=(-4, -3, -2, -1))``. It is cloned, never
-        changed. In a grid its parameters are `embedder__pooling` and so on.
+        changed. In a grid its parameters are `embedder__pooling` and so on;
+        for that, pass an embedder, since None has no parameters.
     hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers; () is a linear model.
     dropout : float, default=0.5
@@ -363,5 +364,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         """Return an embedder as at the fit, with the weights and on the device that `embedder` names now."""
         source = self._source()
         embedder = clone(self.embedder_).set_params(**{name: getattr(source, name) for name in _AT_USE})
-        embedder.fingerprint_ = self.embedder_.fingerprint_
+        for name in ("fingerprint_", "n_features_in_", "feature_names_in_"):
+            if hasattr(self.embedder_, name):
+                setattr(embedder, name, getattr(self.embedder_, name))
         return embedder

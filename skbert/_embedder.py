@@ -17,7 +17,7 @@ from skbert._params import Rules, anything, boolean, check_params, instance, int
 from skbert._store.base import VectorStore
 from skbert._store.caches import open_store
 from skbert._texts import TextInput, check_texts
-from skbert.exceptions import FingerprintError, InvalidParameterError, ModelFilesError
+from skbert.exceptions import FingerprintError, InvalidParameterError, ModelFilesError, TextInputError
 
 __all__ = ["BertEmbedder"]
 
@@ -262,6 +262,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             The embedder was fitted with other weights.
         """
         texts = self._check(X)
+        self._check_names(texts)
         files = self._resolve()
         return encode(texts.items, *self._plan(files))  # type: ignore[arg-type]  # no None is left by `missing`
 
@@ -286,6 +287,16 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _check(self, X: Any) -> TextInput:
         check_params(self)
         return check_texts(X, missing=self.missing, estimator=type(self).__name__)
+
+    def _check_names(self, texts: TextInput) -> None:
+        """Refuse a frame with other columns than at the fit: swapped, they would be other pairs."""
+        fitted = getattr(self, "feature_names_in_", None)
+        if fitted is not None and texts.columns is not None and texts.columns != tuple(fitted):
+            msg = (
+                f"The feature names should match those that were passed during fit, in the same order: "
+                f"{fitted.tolist()}, got {list(texts.columns)}. Select or rename the columns, or fit again."
+            )
+            raise TextInputError(msg)
 
     def _forget(self) -> None:
         for name in ("fingerprint_", "n_features_in_", "feature_names_in_"):

@@ -335,6 +335,8 @@ def test_pairs_are_classified_as_pairs(classifier):
     classifier.fit(pairs, Y)
     assert classifier.score(pairs, Y) > 0.9
     assert classifier.feature_names_in_.tolist() == ["question", "answer"]
+    with pytest.raises(TextInputError, match="feature names should match"):
+        classifier.predict(pairs[["answer", "question"]])
 
 
 def test_the_same_seed_gives_the_same_classifier(classifier):

@@ -216,6 +216,14 @@ def test_chunks_are_averaged_with_their_tokens_as_weights(embedder):
         np.testing.assert_allclose(found[0], join(each, axis=0), atol=1e-5)
 
 
+def test_a_text_of_many_chunks_is_whole_whatever_the_batches(embedder):
+    """Also where a batch ends before any text is complete."""
+    chunked = clone(embedder).set_params(long_texts="chunk", pooling="max")
+    texts = ["what a night " * 400, "no"]
+    whole = clone(chunked).set_params(batch_tokens=100_000).transform(texts)
+    np.testing.assert_allclose(clone(chunked).set_params(batch_tokens=64).transform(texts), whole, atol=1e-5)
+
+
 def test_texts_that_differ_after_the_limit_differ_under_chunk_and_head_tail(embedder):
     """Truncation makes them one, the other policies don't."""
     a, b = "what a night " * 40 + "good", "what a night " * 40 + "bad"
@@ -366,6 +374,9 @@ def test_frames_are_remembered_as_scikit_learn_does(embedder):
     """n_features_in_ and feature_names_in_ come from frames only, and go with the next fit."""
     embedder.fit(pd.DataFrame({"tweet": TEXTS}))
     assert (embedder.n_features_in_, embedder.feature_names_in_.tolist()) == (1, ["tweet"])
+    with pytest.raises(TextInputError, match=r"feature names should match .*\['tweet'\], got \['text'\]"):
+        embedder.transform(pd.DataFrame({"text": TEXTS}))
+    assert embedder.transform(TEXTS).shape == (4, 32)  # no names, nothing to compare
     embedder.fit(TEXTS)
     assert not hasattr(embedder, "n_features_in_")
 

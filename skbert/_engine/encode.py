@@ -344,7 +344,9 @@ class _Shares:
             if len(chunks) == self._counts[owner]:
                 ready.append(owner)
                 vectors.append(self._join(self._open.pop(owner), units))
-        return np.array(ready, dtype=np.intp), np.array(vectors).reshape(len(ready), len(units), -1)
+        return np.array(ready, dtype=np.intp), np.array(vectors, dtype=np.float32).reshape(
+            len(ready), *pooled.shape[1:]
+        )
 
     def _join(self, chunks: list[tuple[int, np.ndarray]], units: Rows[Unit]) -> np.ndarray:
         if len(chunks) == 1:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from skbert._store.base import StoreInfo, VectorStore
 from skbert.exceptions import InvalidParameterError
 
@@ -56,13 +58,13 @@ class MemoryStore(VectorStore):
     """
 
     def __init__(self, max_bytes: int = 2**28) -> None:
-        if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
+        if not isinstance(max_bytes, int | np.integer) or isinstance(max_bytes, bool) or max_bytes < 0:
             msg = (
                 "The 'max_bytes' parameter of MemoryStore must be an int in the range [0, inf). "
                 f"Got {max_bytes!r} instead."
             )
             raise InvalidParameterError(msg)
-        self.max_bytes = max_bytes
+        self.max_bytes = int(max_bytes)
         self._lock = threading.Lock()
         self._values: OrderedDict[bytes, bytes] = OrderedDict()  # oldest use first
         self._bytes = self._hits = self._misses = self._evictions = 0
