@@ -2,7 +2,7 @@
 
 Run it with the folder of the real data::
 
-    SKBERT_DATA=../shared/data python benchmarks/bench_cleaner.py
+    SKBERT_DATA=folder python benchmarks/bench_cleaner.py
 
 The goal is all tweets in under two seconds on two cores. Each way of cleaning
 is run several times; beside the best time stands the first, in which the
@@ -72,7 +72,7 @@ def main():
     """Time each way, and check that cleaning twice changes nothing more."""
     folder = os.environ.get("SKBERT_DATA")
     if not folder:
-        sys.exit("Set SKBERT_DATA to the folder of the real data; see ../shared/data/README.md.")
+        sys.exit("Set SKBERT_DATA to the folder of the real data.")
     tweets = pd.read_csv(Path(folder) / "gop_debate" / "Sentiment.csv")["text"]
     texts = tweets.tolist()
     print(f"{len(texts):,} tweets, {tweets.nunique():,} different; {os.cpu_count()} cores, {platform.machine()}")
