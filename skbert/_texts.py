@@ -223,10 +223,12 @@ def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
 def _too_wide(n_columns: int, estimator: str, names: list[Any] | None = None) -> str:
     named = f": {names}" if names else ""
     column = names[0] if names else 0
+    # A classifier cannot stand in a ColumnTransformer; the embedder before it can.
+    transformer = "BertEmbedder" if estimator.endswith("Classifier") else estimator
     return (
         f"{estimator} takes one column of texts or two columns of sentence pairs, got {n_columns} columns{named}. "
         f"Name the text column in a ColumnTransformer: "
-        f"make_column_transformer(({estimator}(), {column!r}), remainder='drop')."
+        f"make_column_transformer(({transformer}(), [{column!r}]), remainder='drop')."
     )
 
 

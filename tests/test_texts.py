@@ -363,7 +363,7 @@ def test_three_columns_are_named():
     message = (
         r"Cleaner takes one column of texts or two columns of sentence pairs, "
         r"got 3 columns: \['id', 'text', 'label'\]\. Name the text column in a ColumnTransformer: "
-        r"make_column_transformer\(\(Cleaner\(\), 'id'\), remainder='drop'\)"
+        r"make_column_transformer\(\(Cleaner\(\), \['id'\]\), remainder='drop'\)"
     )
     with pytest.raises(TextInputError, match=message):
         check_texts(X, estimator="Cleaner")
@@ -397,3 +397,10 @@ def test_texts_with_any_characters_pass():
     texts = ["", " ", "a\nb", "nul \x00", "😂", "e\u0301", "\ufffd"]
     assert check_texts(texts).items == texts
     assert rebuild(np.array(texts, dtype=object), texts).tolist() == texts
+
+
+def test_the_remedy_for_three_columns_names_what_can_stand_in_a_column_transformer():
+    """A classifier cannot; the embedder takes its place in the advice."""
+    frame = pd.DataFrame({"a": ["x"], "b": ["y"], "c": ["z"]})
+    with pytest.raises(TextInputError, match=r"make_column_transformer\(\(BertEmbedder\(\), \['a'\]\)"):
+        check_texts(frame, estimator="BertSentimentClassifier")
