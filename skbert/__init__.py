@@ -7,11 +7,13 @@ from skbert._embedder import BertEmbedder
 from skbert._engine.registry import release_models
 from skbert._head import HeadClassifier
 from skbert._store.caches import cache_info, clear_cache
+from skbert._store.disk import DiskStore
 from skbert._store.memory import MemoryStore
 
 __all__ = [
     "BertEmbedder",
     "BertSentimentClassifier",
+    "DiskStore",
     "HeadClassifier",
     "MemoryStore",
     "TextCleaner",

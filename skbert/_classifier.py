@@ -10,10 +10,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from skbert._embedder import BertEmbedder
-from skbert._head import HeadClassifier
-from skbert._head.inputs import check_sample_weight
+from skbert._head import HeadClassifier, inputs
 from skbert._params import Rules, check_params, instance, none
-from skbert._texts import check_texts
+from skbert._texts import TextInput, check_texts
+from skbert.exceptions import InvalidParameterError, TextInputError
 
 __all__ = ["BertSentimentClassifier"]
 
@@ -198,19 +198,40 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         -------
         BertSentimentClassifier
             The classifier itself.
+
+        Raises
+        ------
+        InvalidParameterError
+            A parameter, of the classifier or of its embedder, has a value that
+            it may not have.
+        ValueError
+            X, y or `sample_weight` can't be learned from, or the loss was no
+            longer a finite number.
+
+        Warns
+        -----
+        ValidationSplitWarning
+            A class has too few different texts for a validation part.
+        SkbertWarning
+            The training of the head was interrupted by the user (Ctrl-C), or
+            diverged after good epochs. The best weights so far are kept, and
+            no error is raised. Ctrl-C before it, while texts are embedded,
+            ends the call as usual.
         """
-        embedder, y = self._start(X, y, sample_weight)
         going_on = self.warm_start and hasattr(self, "head_")
+        embedder, y, is_pairs = self._start(X, y, sample_weight, going_on=going_on)
         if going_on:
             self._check_same_vectors(embedder)
         vectors = embedder.transform(X)
         head = self.head_.set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
         head.fit(vectors, y, sample_weight=sample_weight)
         self._forget()
-        return self._finish(embedder, head)
+        return self._finish(embedder, head, is_pairs)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Embed the texts and train the head for one epoch over them.
+
+        Ctrl-C while the head is trained is a warning, as in `fit`.
 
         Parameters
         ----------
@@ -228,15 +249,17 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         BertSentimentClassifier
             The classifier itself.
         """
-        embedder, y = self._start(X, y, sample_weight, whole=False)
-        if hasattr(self, "head_"):
+        going_on = hasattr(self, "head_")
+        embedder, y, is_pairs = self._start(X, y, sample_weight, classes, going_on=going_on, whole=False)
+        if going_on:
             head = self.head_.set_params(**self._head_params())
-            embedder = self.embedder_
-            vectors = self._vectors(X)
+            embedder, is_pairs = self.embedder_, self._is_pairs
+            vectors = self._serving_embedder().transform(X)
         else:
             head = HeadClassifier(**self._head_params())
             vectors = embedder.transform(X)
-        return self._finish(embedder, head.partial_fit(vectors, y, classes=classes, sample_weight=sample_weight))
+        head.partial_fit(vectors, y, classes=classes, sample_weight=sample_weight)
+        return self._finish(embedder, head, is_pairs)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the label of each text.
@@ -286,12 +309,43 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         self._ready()
         return self.head_.decision_function(self._vectors(X))
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of the classifier, and of its embedder as `embedder__pooling` and so on.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        BertSentimentClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        InvalidParameterError
+            A parameter of the embedder is set where there is no embedder.
+        """
+        nested = [name for name in params if name.startswith("embedder__")]
+        embedder = params.get("embedder", self.embedder)
+        if nested and not isinstance(embedder, BertEmbedder):
+            name = type(self).__name__
+            msg = (
+                f"The 'embedder' parameter of {name} must be a BertEmbedder for {nested[0]!r} to be set. "
+                f"Got {embedder!r} instead. Pass an embedder: {name}(BertEmbedder(layers=(-4, -3, -2, -1))) is what "
+                "None stands for."
+            )
+            raise InvalidParameterError(msg)
+        return super().set_params(**params)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
-        tags.input_tags.allow_nan = self._source().missing == "empty"
+        # What is no embedder is refused where the work starts, in better words than an AttributeError here.
+        tags.input_tags.allow_nan = getattr(self._source(), "missing", "error") == "empty"
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -305,8 +359,13 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
     def _head_params(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in HeadClassifier._parameter_rules}
 
-    def _start(self, X: Any, y: Any, sample_weight: Any, *, whole: bool = True) -> tuple[BertEmbedder, np.ndarray]:
-        """Check all that can be checked before a text is embedded; return a fitted embedder and y."""
+    def _start(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any = None, *, going_on: bool, whole: bool = True
+    ) -> tuple[BertEmbedder, np.ndarray, bool]:
+        """Check all that can be checked before a text is embedded; return a fitted embedder, y, and if X is pairs.
+
+        The head would check much of it too, but later, and under its own name, which the user need not know.
+        """
         check_params(self)
         name = type(self).__name__
         if y is None:
@@ -314,19 +373,35 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(msg)
         source = self._source()
         check_params(source)
+        inputs.resolve_device(self.device, name)
         texts = check_texts(X, missing=source.missing, estimator=name)
+        if going_on:
+            self._check_same_kind(texts)
         y = column_or_1d(y, warn=True)
         check_consistent_length(texts.items, y)
         check_classification_targets(y)
-        check_sample_weight(sample_weight, len(y))
-        n_classes = len(np.unique(y))
-        if whole and n_classes < 2:
+        weight = inputs.check_sample_weight(sample_weight, len(y))
+        counted, weight = y[weight > 0], weight[weight > 0]
+        before = self.classes_ if going_on else None
+        if whole:
+            known = inputs.classes_of_fit(counted, before, name)
+        else:
+            inputs.check_class_weight_of_part(self.class_weight, name)
+            known = inputs.known_classes(classes, before, name)
+        inputs.class_factors(self.class_weight, known, inputs.encode_labels(counted, known), weight, name)
+        return clone(source).fit(X), y, texts.is_pairs
+
+    def _check_same_kind(self, texts: TextInput) -> None:
+        """Refuse pairs where the fit had single texts, and single texts where it had pairs."""
+        # Rows that are all empty are of either kind: a missing pair has the vector of the empty text.
+        if texts.is_pairs != self._is_pairs and any(texts.items):
+            kinds = {False: "single texts", True: "pairs of texts"}
+            fitted, got = kinds[self._is_pairs], kinds[texts.is_pairs]
             msg = (
-                f"{name} needs samples of at least 2 classes in y, but y has {n_classes} class: {np.unique(y)[:1]}. "
-                "Check the labels, or the split that made this part of the data."
+                f"This {type(self).__name__} was fitted on {fitted}, but X holds {got}. "
+                f"Pass {fitted}, or fit again on {got}."
             )
-            raise ValueError(msg)
-        return clone(source).fit(X), y
+            raise TextInputError(msg)
 
     def _check_same_vectors(self, embedder: BertEmbedder) -> None:
         """Refuse to go on with weights of the head that were trained on other vectors."""
@@ -343,8 +418,8 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _finish(self, embedder: BertEmbedder, head: HeadClassifier) -> Self:
-        self.embedder_, self.head_ = embedder, head
+    def _finish(self, embedder: BertEmbedder, head: HeadClassifier, is_pairs: bool) -> Self:
+        self.embedder_, self.head_, self._is_pairs = embedder, head, is_pairs
         for name in _CURVES:
             if hasattr(head, name):
                 setattr(self, name, getattr(head, name))
@@ -358,6 +433,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         check_params(self)
 
     def _vectors(self, X: Any) -> np.ndarray:
+        self._check_same_kind(check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__))
         return self._serving_embedder().transform(X)
 
     def _serving_embedder(self) -> BertEmbedder:

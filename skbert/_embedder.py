@@ -14,8 +14,7 @@ from skbert._engine.encode import EncodeOptions, encode
 from skbert._engine.sources import ModelFiles, resolve_model
 from skbert._engine.spec import EncoderSpec, Unit
 from skbert._params import Rules, anything, boolean, check_params, instance, integer, none, one_of, sequence
-from skbert._store.base import VectorStore
-from skbert._store.caches import open_store
+from skbert._store.caches import CACHE_TEXT, Cache, is_cache, open_store
 from skbert._texts import TextInput, check_texts
 from skbert.exceptions import FingerprintError, InvalidParameterError, ModelFilesError, TextInputError
 
@@ -84,18 +83,21 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         on a GPU that has it, float16 on older ones, float32 elsewhere.
     batch_tokens : int or 'auto', default='auto'
         Tokens a forward pass. Less takes less memory.
-    cache : None, 'memory' or MemoryStore, default='memory'
+    cache : None, 'memory', path, MemoryStore or DiskStore, default='memory'
         Where vectors are kept: nowhere, in one store that all embedders of the
-        process share (256 MB, least recently used first out), or in a store of
-        your own.
+        process share (256 MB, least recently used first out), in a folder that
+        processes and runs share (see :class:`DiskStore`), or in a store of your
+        own. With ``n_jobs`` above 1 give a folder: else each worker embeds its
+        texts again.
     store_layers : None, 'all' or sequence of int, default=None
         Keep "mean", "cls" and "max" of these layers too whenever a text goes
         through the model, so that a search over layers and poolings costs one
         pass. A text then takes 3 * n_layers vectors of 4 * width + 220 bytes:
         37 kB for all-MiniLM-L6-v2 with "all", 128 kB for BERT base.
     verbose : int, default=0
-        1 shows a bar while texts go through the model: how many were asked
-        for, how many are different, and how many of them are done.
+        1 prints a line for each call: how many texts were asked for, how many
+        of them are different, found in the store, and embedded; and shows a bar
+        while texts go through the model.
 
     Attributes
     ----------
@@ -170,7 +172,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ),
         "dtype": (one_of("auto", "float32", "bfloat16", "float16"),),
         "batch_tokens": (one_of("auto"), integer(1)),
-        "cache": (none(), one_of("memory"), instance(VectorStore, text="a MemoryStore")),
+        "cache": (none(), anything(CACHE_TEXT, is_cache)),
         "store_layers": (none(), one_of("all"), sequence(integer(), "a non-empty sequence of int")),
         "verbose": (integer(0), boolean()),
     }
@@ -190,7 +192,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         device: str | Sequence[str] = "auto",
         dtype: str = "auto",
         batch_tokens: int | str = "auto",
-        cache: str | VectorStore | None = "memory",
+        cache: Cache = "memory",
         store_layers: str | Sequence[int] | None = None,
         verbose: int = 0,
     ) -> None:
@@ -348,6 +350,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             extra_units=self._extra_units(files),
             batch_tokens=self.batch_tokens,
             verbose=int(self.verbose),
+            name=str(self.model),
             estimator=type(self).__name__,
         )
         return spec, options

@@ -7,8 +7,9 @@ The tree::
     ├── TextInputError (ValueError, TypeError)          X is not what a text input may be
     │   └── MissingTextError                            X holds None / NaN / pd.NA
     ├── ModelNotFoundError (OSError)                    no files could be had for that model
-    └── ModelFilesError (ValueError)                    files are there, but cannot be used
-        └── FingerprintError                            usable, but not the weights of the fit
+    ├── ModelFilesError (ValueError)                    files are there, but cannot be used
+    │   └── FingerprintError                            usable, but not the weights of the fit
+    └── CacheFormatError (ValueError)                   a folder holds vectors that a newer skbert wrote
     SkbertWarning (UserWarning)
     ├── TruncationWarning                               texts were cut at max_length
     ├── CacheWarning                                    the vector store dropped or missed something
@@ -21,6 +22,7 @@ conventions (``except ValueError``) keeps working.
 from __future__ import annotations
 
 __all__ = [
+    "CacheFormatError",
     "CacheWarning",
     "FingerprintError",
     "InvalidParameterError",
@@ -61,6 +63,10 @@ class ModelFilesError(SkbertError, ValueError):
 
 class FingerprintError(ModelFilesError):
     """A model's files are sound, but they are not those of the fit."""
+
+
+class CacheFormatError(SkbertError, ValueError):
+    """A folder holds vectors in a format that this skbert cannot read yet."""
 
 
 class SkbertWarning(UserWarning):

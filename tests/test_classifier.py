@@ -17,11 +17,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier, MemoryStore, TextCleaner
-from skbert.exceptions import FingerprintError, InvalidParameterError, TextInputError
+from skbert.exceptions import FingerprintError, InvalidParameterError, SkbertWarning, TextInputError
 from tests._models import WORDS, build_tiny_model
 
 GOOD = ["great", "good", "happy", "love", "best", "win", "honest", "strong", "fun", "nice"]
@@ -116,19 +116,79 @@ def test_the_heads_parameters_are_the_same_in_both_classes():
         ({"embedder": "bert"}, r"The 'embedder' parameter of BertSentimentClassifier must be None or a BertEmbedder"),
         ({"dropout": 1.0}, r"The 'dropout' parameter of BertSentimentClassifier must be .* Got 1.0 instead"),
         ({"embedder__pooling": "no"}, r"The 'pooling' parameter of BertEmbedder must be .* Got 'no' instead"),
+        ({"device": "gpu"}, r"The 'device' parameter of BertSentimentClassifier must be .* Got 'gpu' instead"),
+        ({"device": "cuda:99"}, r"The 'device' parameter of BertSentimentClassifier must be .* Got 'cuda:99' instead"),
+        (
+            {"class_weight": "even"},
+            r"The 'class_weight' parameter of BertSentimentClassifier must .* Got 'even' instead",
+        ),
+        (
+            {"class_weight": {"bad": 2}},
+            r"The 'class_weight' parameter of BertSentimentClassifier must .* Got {'bad': 2}",
+        ),
+        ({"class_weight": {"negative": -1}}, r"parameter of BertSentimentClassifier must be .* Got {'negative': -1}"),
+        ({"class_weight": dict.fromkeys(Y, 0)}, r"parameter of BertSentimentClassifier must be .* Got {.*: 0} instead"),
     ],
+    ids=str,
 )
-def test_wrong_parameters_are_named_before_anything_is_embedded(classifier, params, match):
-    """The embedder's, too; no text goes through the model first."""
+def test_wrong_parameters_are_named_before_anything_is_embedded(classifier, embedder, params, match):
+    """Each as a parameter of the class that the user gave it to; no text goes through the model first."""
+    classifier.set_params(**params)
     with pytest.raises(InvalidParameterError, match=match):
-        classifier.set_params(**params).fit(X, Y)
+        classifier.fit(X, Y)
+    with pytest.raises(InvalidParameterError, match=match):
+        classifier.partial_fit(X, Y, classes=["negative", "positive"])
+    assert embedder.cache.info().misses == 0
+
+
+def test_what_only_the_head_would_notice_is_said_by_the_classifier(classifier, embedder):
+    """The user holds no HeadClassifier, so no message names one, and no text is embedded in vain."""
+    with pytest.raises(
+        ValueError, match=r"^BertSentimentClassifier needs .* only one class: 'positive' \(rows of weight"
+    ):
+        classifier.fit(X, Y, sample_weight=Y == "positive")
+    with pytest.raises(ValueError, match=r"partial_fit of BertSentimentClassifier must be .* Got \['a'\] instead"):
+        classifier.partial_fit(X, Y, classes=["a"])
+    with pytest.raises(ValueError, match=r"y holds labels \['negative', 'positive'\] that are not among the classes"):
+        classifier.partial_fit(X, Y, classes=["a", "b"])
+    with pytest.raises(
+        InvalidParameterError, match=r"parameter of BertSentimentClassifier must .* Got 'balanced' instead"
+    ):
+        classifier.set_params(class_weight="balanced").partial_fit(X, Y, classes=["negative", "positive"])
+    assert embedder.cache.info().misses == 0
+
+
+@pytest.mark.parametrize("wrong", [None, "all-MiniLM-L6-v2"])
+def test_parameters_of_an_embedder_that_is_not_there(wrong, embedder):
+    """They cannot be set; the error says how to have an embedder, and nothing is set half."""
+    classifier = BertSentimentClassifier(wrong)
+    must = (
+        "The 'embedder' parameter of BertSentimentClassifier must be a BertEmbedder for 'embedder__pooling' to be set"
+    )
+    with pytest.raises(InvalidParameterError, match=rf"{must}\. Got {wrong!r} instead\. .*\(BertEmbedder\("):
+        classifier.set_params(dropout=0.1, embedder__pooling="cls")
+    assert classifier.dropout == 0.5
+    with pytest.raises(InvalidParameterError, match=must):
+        GridSearchCV(classifier, {"embedder__pooling": ["cls"]}, error_score=0).fit(X, Y)
+    # With an embedder in the same call there is one.
+    assert classifier.set_params(embedder__pooling="max", embedder=embedder).embedder.pooling == "max"
+
+
+def test_a_wrong_embedder_is_told_in_a_search_too():
+    """scikit-learn's tools ask for tags before they fit; that must not end in another error."""
+    with pytest.raises(InvalidParameterError, match=r"must be None or a BertEmbedder\. Got 'bert' instead"):
+        cross_val_score(BertSentimentClassifier("bert"), X, Y, error_score="raise")
 
 
 @pytest.mark.parametrize(
     ("texts", "labels", "match"),
     [
         (X, Y[:-1], r"inconsistent numbers of samples: \[160, 159\]"),
-        (X, ["positive"] * len(X), r"at least 2 classes in y, but y has 1 class: \['positive'\]"),
+        (
+            X,
+            ["positive"] * len(X),
+            r"^BertSentimentClassifier needs .* 2 classes, but y holds only one class: 'positive'",
+        ),
         (X, None, "requires y to be passed, but the target y is None"),
         (X, np.linspace(0, 1, len(X)), "Unknown label type: continuous"),
         ([*X[:-1], None], Y, r"X has 1 missing text\(s\).*row 159"),
@@ -278,6 +338,22 @@ def test_a_pickle_whose_model_has_moved_can_be_re_pointed(classifier, tmp_path):
     assert np.array_equal(again.predict_proba(X), expected)
 
 
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_training_keeps_what_it_has(classifier, monkeypatch):
+    """Ctrl-C while the head is trained is a warning, as `fit` says, and the classifier can be used."""
+
+    def interrupt(bar, history):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skbert._head.fitting._show", interrupt)
+    with pytest.warns(SkbertWarning, match="interrupted by the user in epoch 2. The weights of epoch 1 are kept"):
+        classifier.fit(X, Y)
+    assert classifier.n_iter_ == classifier.best_iter_ == 1
+    assert classifier.predict(X).shape == (160,)
+
+
 # -- weights, warm starts, parts -----------------------------------------------------------------------------------
 
 
@@ -337,6 +413,47 @@ def test_pairs_are_classified_as_pairs(classifier):
     assert classifier.feature_names_in_.tolist() == ["question", "answer"]
     with pytest.raises(TextInputError, match="feature names should match"):
         classifier.predict(pairs[["answer", "question"]])
+
+
+def pairs_of(texts):
+    """Return the texts as answers to one question."""
+    return [("how was it", text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("fitted", "other", "message"),
+    [
+        (X, pairs_of(X), "was fitted on single texts, but X holds pairs of texts. Pass single texts, or fit again"),
+        (pairs_of(X), X, "was fitted on pairs of texts, but X holds single texts. Pass pairs of texts, or fit again"),
+    ],
+    ids=["single", "pairs"],
+)
+def test_pairs_and_single_texts_are_not_taken_for_each_other(classifier, fitted, other, message):
+    """What the fit had, every later call must have, also after a pickle; a refit forgets it."""
+    expected = classifier.fit(fitted, Y).predict_proba(fitted)
+    again = pickle.loads(pickle.dumps(classifier))
+    for call in (classifier.predict, classifier.predict_proba, classifier.decision_function, again.predict):
+        with pytest.raises(TextInputError, match=f"This BertSentimentClassifier {message}"):
+            call(other)
+    for call in (
+        classifier.partial_fit,
+        classifier.score,
+        clone(classifier).partial_fit(fitted, Y, classes=Y).partial_fit,
+    ):
+        with pytest.raises(TextInputError, match=message):
+            call(other, Y)
+    with pytest.raises(TextInputError, match=message):
+        classifier.set_params(warm_start=True).fit(other, Y)
+    assert np.array_equal(classifier.predict_proba(fitted), expected)
+    assert classifier.set_params(warm_start=False).fit(other, Y).predict(other).shape == (160,)
+    assert clone(again).fit(other, Y).predict(other).shape == (160,)
+
+
+def test_rows_that_are_all_missing_are_of_either_kind(classifier):
+    """A missing pair has the vector of the empty text, alone as among other pairs."""
+    classifier.set_params(embedder__missing="empty").fit(pairs_of(X), Y)
+    among = classifier.predict_proba([None, *pairs_of(X[:3])])
+    np.testing.assert_allclose(classifier.predict_proba([None]), among[:1], atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_classifier(classifier):

@@ -54,7 +54,7 @@ WRONG = {
     "device": ["gpu", 0, "cuda:x", [], None],
     "dtype": ["float64", None],
     "batch_tokens": [0, "all", None],
-    "cache": ["disk", 1, {}],
+    "cache": ["Memory", "none", "", 1, {}],
     "store_layers": ["every", 1.5, []],
     "verbose": [-1, "no"],
 }
@@ -434,12 +434,17 @@ def test_a_pickle_holds_no_weights(minilm):
 
 
 def test_verbose_shows_what_was_asked_and_embedded(embedder, capfd):
-    """The bar counts different texts, and is there only while some go through the model."""
+    """A line tells what came of each call; the bar is there only while texts go through the model."""
     embedder.set_params(cache=MemoryStore(), verbose=1).transform(TEXTS)
-    shown = capfd.readouterr().err
-    assert "asked 4, different 3" in shown
-    assert "3/3" in shown
-    embedder.transform(TEXTS)  # all stored: nothing to show
+    shown = capfd.readouterr()
+    assert shown.out == "[BertEmbedder] asked 4, different 3, found 0, embedded 3\n"
+    assert "3/3" in shown.err
+    embedder.transform([*TEXTS, "new"])
+    assert "asked 5, different 4, found 3, embedded 1" in capfd.readouterr().out
+    embedder.transform(TEXTS)
+    shown = capfd.readouterr()
+    assert "found 3, embedded 0" in shown.out
+    assert shown.err == ""  # nothing is embedded: no bar
     clone(embedder).set_params(verbose=0).transform(TEXTS)
     captured = capfd.readouterr()
     assert captured.err == captured.out == ""

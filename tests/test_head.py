@@ -3,6 +3,7 @@
 import io
 import pickle
 import pickletools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skbert._head import HeadClassifier, fitting
-from skbert.exceptions import SkbertWarning
+from skbert.exceptions import InvalidParameterError, SkbertWarning
 from tests._global_state import GlobalState
 
 X, Y = make_classification(300, 12, n_informative=6, n_classes=3, class_sep=1.5, random_state=0)
@@ -181,11 +182,12 @@ def test_class_weights_are_sample_weights():
 def test_class_weights_may_leave_out_classes_or_name_absent_ones():
     """A class without a key weighs 1, a key of an absent class is ignored; both at once is a mistake."""
     assert_same(quick(class_weight={1: 3.0}).fit(X, Y), quick(class_weight={0: 1, 1: 3, 2: 1, 9: 5}).fit(X, Y))
-    with pytest.raises(ValueError, match=r"class_weight has the keys \['1'\], which are no classes"):
-        quick(class_weight={"1": 3.0}).fit(X, Y)
-    for wrong in ({0: -1.0}, {0: np.nan}, {0: 0, 1: 0, 2: 0}):
-        with pytest.raises(ValueError, match="must hold finite numbers from 0 up"):
-            quick(class_weight=wrong).fit(X, Y)
+    must = "The 'class_weight' parameter of HeadClassifier must be a dict"
+    for fit in (HeadClassifier.fit, partial(HeadClassifier.partial_fit, classes=[0, 1, 2])):
+        with pytest.raises(InvalidParameterError, match=rf"{must} .* Got {{'1': 3.0}} instead, with the keys \['1'\]"):
+            fit(quick(class_weight={"1": 3.0}), X, Y)
+        with pytest.raises(InvalidParameterError, match=f"{must} that leaves weight to a class in y. Got {{0: 0, 1: 0"):
+            fit(quick(class_weight={0: 0, 1: 0, 2: 0}), X, Y)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,11 @@ def test_partial_fit_checks_its_classes():
         head.partial_fit(X, Y, classes=[0, 1])
     with pytest.raises(ValueError, match=r"labels \[7\] that are not among the classes"):
         head.partial_fit(X, np.where(Y == 2, 7, Y))
-    with pytest.raises(ValueError, match="class_weight='balanced' needs all data at once"):
+    for few in ([], [0]):
+        with pytest.raises(ValueError, match=r"HeadClassifier must be all labels .*, at least 2 .* Got \[0?\] instead"):
+            quick().partial_fit(X, Y, classes=few)
+    must = "The 'class_weight' parameter of HeadClassifier must be None or a dict .* for partial_fit"
+    with pytest.raises(InvalidParameterError, match=f"{must}.* Got 'balanced' instead"):
         quick(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
 
 

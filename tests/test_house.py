@@ -41,7 +41,8 @@ LEVELS = {
 # The only files, or rooms, that may import a library.
 OWNERS = {
     "transformers": ("_engine/encoder.py", "_engine/sources.py", "_engine/attention.py"),
-    "lmdb": ("_store/disk.py",),
+    "lmdb": ("_store/disk/database.py",),
+    "filelock": ("_store/disk/",),
     "ray": ("distributed.py", "distributed/"),
 }
 # What a file, or a room, may not know.

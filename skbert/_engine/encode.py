@@ -5,13 +5,14 @@ Top of the engine: what embedders call.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence as Rows
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -45,7 +46,8 @@ class EncodeOptions:
     """What an embedding call needs and a vector's identity does not.
 
     `extra_units` are stored beside the spec's own, `long_texts` is the policy
-    as the user wrote it ("warn" and "error" differ only here).
+    as the user wrote it ("warn" and "error" differ only here), `name` is how
+    the user calls the model, for what a store tells about itself.
     """
 
     files: ModelFiles
@@ -57,6 +59,7 @@ class EncodeOptions:
     extra_units: tuple[Unit, ...] = ()
     batch_tokens: int | str = "auto"
     verbose: int = 0
+    name: str = ""
     estimator: str = "BertEmbedder"
 
 
@@ -76,8 +79,11 @@ def encode(items: list[Text], spec: EncoderSpec, options: EncodeOptions) -> np.n
         The units of the spec side by side.
     """
     job = _Job(items, spec, options)
-    job.look_up()
-    job.embed_missing()
+    try:
+        job.look_up()
+        job.embed_missing()
+    finally:
+        job.tally()
     job.finish()
     return job.out
 
@@ -101,6 +107,7 @@ class _Job:
         extra = options.extra_units if options.store is not None else ()
         self.units = tuple(dict.fromkeys((*spec.units, *extra)))
         self.columns = [self.units.index(unit) for unit in spec.units]
+        self.n_found = self.n_embedded = self.n_dropped = 0  # texts, texts, vectors
         self.warned_of_eviction = False
         self.guard = threading.Lock()  # around what several replicas write
         if options.store is not None:
@@ -121,27 +128,23 @@ class _Job:
         found = np.zeros(len(places), dtype=bool)
         if store is None:
             return found
+        size = (self.width + 1) * self.out.itemsize
         for start in range(0, len(places), _LOOK_UP):
             part = places[start : start + _LOOK_UP]
             keys = [self.keys[place] for place in part.tolist()]
-            whole = np.ones(len(part), dtype=bool)
-            values = []
-            for unit in self.spec.units:
-                values.append(store.get_many(self.namespaces[unit], keys))
-                whole &= np.fromiter((value is not None for value in values[-1]), dtype=bool, count=len(part))
-            if whole.all():
-                self._place_stored(part, values)
-            elif whole.any():
-                kept = np.flatnonzero(whole).tolist()
-                self._place_stored(part[whole], [[column[k] for k in kept] for column in values])
+            columns = [store.get_many(self.namespaces[unit], keys, size) for unit in self.spec.units]
+            whole = np.logical_and.reduce([mask for mask, _ in columns])
+            if whole.any():
+                values = [rows if mask.sum() == whole.sum() else rows[whole[mask]] for mask, rows in columns]
+                self._place_stored(part[whole], values)
             found[start : start + _LOOK_UP] = whole
-        store.tally(hits=int(found.sum()), misses=0)
+        self.n_found += int(found.sum())
         return found
 
-    def _place_stored(self, places: np.ndarray, values: list[list[Any]]) -> None:
+    def _place_stored(self, places: np.ndarray, values: list[np.ndarray]) -> None:
         rows = self.rows[places]
         for k, column in enumerate(values):
-            block = np.frombuffer(b"".join(column), dtype=np.float32).reshape(len(places), self.width + 1)
+            block = column.view(np.float32)
             self.out[rows, k * self.width : (k + 1) * self.width] = block[:, :-1]
         self.cut[places] = np.ascontiguousarray(block[:, -1]).view(np.uint32)  # the same with every unit
 
@@ -151,29 +154,34 @@ class _Job:
         A value is the vector, and behind it how many tokens the text lost, so
         that a stored text is warned of, or refused, like a new one.
         """
+        self.n_embedded += len(places)
         store = self.options.store
         if store is None:
             return
         keys = [self.keys[place] for place in places.tolist()]
-        block = np.empty((len(places), self.width + 1), dtype=np.float32)
-        block[:, -1] = self.cut[places].view(np.float32)
-        size = block.shape[1] * block.itemsize
-        dropped = 0
         for k, unit in enumerate(self.units):
+            block = np.empty((len(places), self.width + 1), dtype=np.float32)  # the store may keep it: one for each
             block[:, :-1] = vectors[:, k]
-            raw = block.tobytes()
-            values = [raw[start : start + size] for start in range(0, len(raw), size)]
-            dropped += store.put_many(self.namespaces[unit], keys, values)
-        store.tally(hits=0, misses=len(places))
-        if dropped and not self.warned_of_eviction:
-            self.warned_of_eviction = True
-            needed = len(self.texts) * len(self.units) * store.cost(size)
-            msg = (
-                f"{store!r} is too small and drops the vectors used least recently, which will be computed again. "
-                f"This call alone needs {needed:,} bytes: {len(self.texts):,} different texts with {len(self.units)} "
-                f"vector(s) each. Pass a larger one: cache=MemoryStore(max_bytes={2 * needed})."
-            )
-            warnings.warn(msg, CacheWarning, stacklevel=_CALLER)
+            block[:, -1] = self.cut[places].view(np.float32)
+            store.put_many(self.namespaces[unit], keys, block.view(np.uint8))
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until nobody else who shares the store works with this model; at the end everything put is kept."""
+        store = self.options.store
+        if store is None:
+            yield
+            return
+        with store.turn(self.spec.encoder_key()):
+            try:
+                yield
+            finally:
+                self.n_dropped += store.flush()
+
+    def tally(self) -> None:
+        """Tell the store what it was asked."""
+        if self.options.store is not None:
+            self.options.store.tally(self.n_found, self.n_embedded)
 
     # -- the forward -------------------------------------------------------------------------------------------
 
@@ -189,15 +197,27 @@ class _Job:
             unit="text",
             disable=not self.options.verbose,
         ) as bar:
-            files, dtype = self.options.files, self.options.dtype
-            encoders = [get_encoder(files, device, dtype) for device in self.options.devices]
-            self._check_room(encoders[0])
             for places in self._windows():
-                with encoders[0].lock:
-                    # Another thread may have stored some of them while this one waited.
+                with self._turn():
+                    # Another thread or process may have stored some of them while this one waited. Only now is the
+                    # model loaded: who finds everything never needs it, nor the device.
                     new = places[~self._take_stored(places)]
                     bar.update(len(places) - len(new))
-                    self._embed_window(new, encoders, bar)
+                    if len(new):
+                        self._embed_window(new, bar)
+                if self.n_dropped and not self.warned_of_eviction:
+                    self.warned_of_eviction = True
+                    warnings.warn(self._too_small(), CacheWarning, stacklevel=_CALLER)
+
+    def _too_small(self) -> str:
+        store = self.options.store
+        assert store is not None
+        needed = len(self.texts) * len(self.units) * store.cost((self.width + 1) * self.out.itemsize)
+        return (
+            f"{store!r} is too small and drops the vectors {store.goes_first}, which will be computed again. "
+            f"This call alone needs {needed:,} bytes: {len(self.texts):,} different texts with {len(self.units)} "
+            f"vector(s) each. Pass a larger one: {store.larger(2 * needed)}."
+        )
 
     def _check_room(self, encoder: Encoder) -> None:
         has_pairs = any(not isinstance(text, str) for text in self.texts)
@@ -221,9 +241,17 @@ class _Job:
         if start < len(self.missing):
             yield self.missing[start:]
 
-    def _embed_window(self, places: np.ndarray, encoders: list[Encoder], bar: tqdm) -> None:
-        if len(places) == 0:
-            return
+    def _embed_window(self, places: np.ndarray, bar: tqdm) -> None:
+        files, dtype, store = self.options.files, self.options.dtype, self.options.store
+        encoders = [get_encoder(files, device, dtype) for device in self.options.devices]
+        self._check_room(encoders[0])
+        if store is not None:
+            for unit, namespace in self.namespaces.items():
+                store.describe(namespace, {"names": [self.options.name], **self.spec.facts(unit)})
+        with encoders[0].lock:
+            self._embed(places, encoders, bar)
+
+    def _embed(self, places: np.ndarray, encoders: list[Encoder], bar: tqdm) -> None:
         sequences, owners = self._tokenize(places, encoders[0])
         lengths = np.array([len(sequence.ids) for sequence in sequences])
         shares = _Shares(sequences, owners)
@@ -291,6 +319,13 @@ class _Job:
                 self.out[part] = self.out[sources[part]]
         if self.options.normalize:
             self._normalize()
+        if self.options.verbose:
+            tqdm.write(  # to stdout, as scikit-learn's verbose, and past any bar
+                f"[{self.options.estimator}] asked {len(self.items):,}, different {len(self.texts):,}, "
+                f"found {self.n_found:,}, embedded {self.n_embedded:,}"
+            )
+        for trouble in self.options.store.troubles() if self.options.store is not None else ():
+            warnings.warn(trouble, CacheWarning, stacklevel=_CALLER)
         cut = np.flatnonzero(self.cut)
         if len(cut) == 0:
             return

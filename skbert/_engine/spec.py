@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["FORMAT", "EncoderSpec", "Unit", "text_key"]
 
@@ -64,6 +64,16 @@ class EncoderSpec:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "units"}
         fields["unit"] = list(unit)
         return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).digest()
+
+    def encoder_key(self) -> bytes:
+        """Return 16 bytes that stand for the model and its dtype: for what is loaded, whatever is asked of it."""
+        loaded = [self.weights, self.config, self.tokenizer, self.dtype]
+        return hashlib.blake2b(json.dumps(loaded).encode(), digest_size=16).digest()
+
+    def facts(self, unit: Unit) -> dict[str, Any]:
+        """Return what is worth telling about the vectors of `unit`."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "units"}
+        return {**fields, "layer": unit.layer, "pooling": unit.pooling}
 
 
 def text_key(item: str | tuple[str, str]) -> bytes:

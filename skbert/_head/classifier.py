@@ -229,31 +229,29 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InvalidParameterError
-            A parameter has a value that it may not have.
+            A parameter has a value that it may not have, or names a device
+            that is not there.
         ValueError
-            X, y or `sample_weight` can't be learned from, the device is not
-            there, or the loss was no longer a finite number.
+            X, y or `sample_weight` can't be learned from, or the loss was no
+            longer a finite number.
 
         Warns
         -----
         ValidationSplitWarning
             A class has too few different rows for a validation part.
         SkbertWarning
-            The training was interrupted by the user, or diverged after good
-            epochs. The best weights so far are kept.
+            The training was interrupted by the user (Ctrl-C), or diverged after
+            good epochs. The best weights so far are kept, and no error is raised.
         """
         check_params(self)
-        device = inputs.resolve_device(self.device)
+        device = inputs.resolve_device(self.device, type(self).__name__)
         warm = self.warm_start and hasattr(self, "coefs_")
         if not warm:
             self._forget()
         X, y, weight = self._check_data(X, y, sample_weight, reset=not warm)
-        classes = np.unique(y)
-        inputs.check_two_classes(classes)
-        if warm:
-            inputs.check_same_classes(classes, self.classes_)
+        classes = inputs.classes_of_fit(y, self.classes_ if warm else None, type(self).__name__)
         merged = rows.merge_copies(X, inputs.encode_labels(y, classes), weight)
-        factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight)
+        factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight, type(self).__name__)
 
         rng = check_random_state(self.random_state)
         seed_weights, seed_training = rng.randint(np.iinfo(np.int32).max, size=2).tolist()
@@ -292,7 +290,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         The standardisation goes along with the parts: mean and scale are those
         of all rows seen so far, and the weights are rewritten for them, so
         that moving them does not change a prediction. There is no validation
-        part and no early stopping.
+        part and no early stopping. Ctrl-C is a warning, as in `fit`.
 
         Parameters
         ----------
@@ -315,21 +313,21 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InvalidParameterError
-            A parameter has a value that it may not have.
+            As for `fit`, or `class_weight` is 'balanced'.
         ValueError
-            As for `fit`; or `classes` is missing or has changed, a label is
-            not among them, or `class_weight` is 'balanced'.
+            As for `fit`; or `classes` is missing or has changed, or a label
+            is not among them.
         """
         check_params(self)
-        device = inputs.resolve_device(self.device)
-        inputs.check_class_weight_of_part(self.class_weight)
+        device = inputs.resolve_device(self.device, type(self).__name__)
+        inputs.check_class_weight_of_part(self.class_weight, type(self).__name__)
         first = not hasattr(self, "coefs_")
         if first:
             self._forget()
-        known = inputs.known_classes(classes, None if first else self.classes_)
+        known = inputs.known_classes(classes, None if first else self.classes_, type(self).__name__)
         X, y, weight = self._check_data(X, y, sample_weight, reset=first)
         merged = rows.merge_copies(X, inputs.encode_labels(y, known), weight)
-        factors = inputs.class_factors(self.class_weight, known, merged.y, merged.weight)
+        factors = inputs.class_factors(self.class_weight, known, merged.y, merged.weight, type(self).__name__)
 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         done = 0 if first else self.n_iter_

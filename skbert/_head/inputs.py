@@ -12,14 +12,14 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import unique_labels
 
 from skbert._params import Rule, Rules, anything, boolean, instance, integer, none, one_of, real, sequence
+from skbert.exceptions import InvalidParameterError
 
 __all__ = [
     "PARAMETER_RULES",
     "check_class_weight_of_part",
-    "check_same_classes",
     "check_sample_weight",
-    "check_two_classes",
     "class_factors",
+    "classes_of_fit",
     "encode_labels",
     "known_classes",
     "resolve_device",
@@ -28,6 +28,12 @@ __all__ = [
 DEVICE_RULE: Rule = anything(
     "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'",
     lambda value: isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value) is not None,
+)
+
+_WEIGHT = real(0, float("inf"), closed="left")
+CLASS_WEIGHT_RULE: Rule = anything(
+    "a dict of class to weight, a finite number from 0 up",
+    lambda value: isinstance(value, Mapping) and all(map(_WEIGHT.holds, value.values())),
 )
 
 PARAMETER_RULES: Rules = {
@@ -41,7 +47,7 @@ PARAMETER_RULES: Rules = {
     "validation_fraction": (real(0, 1, closed="neither"),),
     "n_iter_no_change": (integer(1),),
     "tol": (real(0, float("inf"), closed="left"),),
-    "class_weight": (none(), one_of("balanced"), instance(Mapping, text="a dict of class to weight")),
+    "class_weight": (none(), one_of("balanced"), CLASS_WEIGHT_RULE),
     "n_heads": (integer(1),),
     "warm_start": (boolean(),),
     "device": (DEVICE_RULE,),
@@ -50,24 +56,32 @@ PARAMETER_RULES: Rules = {
 }
 
 
-def resolve_device(name: str) -> torch.device:
+# These functions are told which estimator asks, for their messages: HeadClassifier, or a class that has one inside and
+# wants the user's mistakes told before a text is embedded.
+
+
+def resolve_device(name: str, estimator: str) -> torch.device:
     """Return the device of that name, "auto" being the GPU if there is one.
 
     Raises
     ------
-    ValueError
+    InvalidParameterError
         The device is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
+    there = None
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
-        msg = f"device={name!r} was asked for, but torch sees {there}. Use device='auto' to take what is there."
-        raise ValueError(msg)
-    if kind == "mps" and not torch.backends.mps.is_available():
-        msg = "device='mps' was asked for, but torch sees no MPS device. Use device='auto' to take what is there."
-        raise ValueError(msg)
+        there = f"{torch.cuda.device_count()} CUDA device(s)" if torch.cuda.is_available() else "no CUDA device"
+    elif kind == "mps" and not torch.backends.mps.is_available():
+        there = "no MPS device"
+    if there is not None:
+        msg = (
+            f"The 'device' parameter of {estimator} must be a device that is there, and torch sees {there}. "
+            f"Got {name!r} instead. Use device='auto' to take what is there."
+        )
+        raise InvalidParameterError(msg)
     return torch.device(name)
 
 
@@ -95,28 +109,41 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
     return weight
 
 
-def check_two_classes(classes: np.ndarray) -> None:
-    """Raise a ValueError where there is nothing to tell apart."""
+def classes_of_fit(y: np.ndarray, before: np.ndarray | None, estimator: str) -> np.ndarray:
+    """Return the classes that fit works with, sorted: those in y.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Labels of the rows that count, one row at least.
+    before : ndarray or None
+        The classes of the fit that a warm start goes on from.
+    estimator : str
+        Who asks, for the message.
+
+    Raises
+    ------
+    ValueError
+        There is nothing to tell apart, or they are not those of before.
+    """
+    classes = np.unique(y)
     if len(classes) < 2:
         msg = (
-            "HeadClassifier needs samples of at least 2 classes, but the data holds only one class: "
-            f"{classes.tolist()[0]!r} (rows of weight zero do not count). Pass samples of another class, or use "
-            "sklearn.dummy.DummyClassifier where a constant answer is meant."
+            f"{estimator} needs samples of at least 2 classes, but y holds only one class: {classes.tolist()[0]!r} "
+            "(rows of weight zero do not count). Check the labels, or the split that made this part of the data, or "
+            "use sklearn.dummy.DummyClassifier where a constant answer is meant."
         )
         raise ValueError(msg)
-
-
-def check_same_classes(classes: np.ndarray, before: np.ndarray) -> None:
-    """Raise a ValueError where a warm start has other classes than the fit it goes on from."""
-    if not np.array_equal(classes, before):
+    if before is not None and not np.array_equal(classes, before):
         msg = (
             "warm_start=True goes on from the last fit and needs the same classes. "
             f"That fit had {before.tolist()}, y has {classes.tolist()}."
         )
         raise ValueError(msg)
+    return classes
 
 
-def known_classes(classes: Any, before: np.ndarray | None) -> np.ndarray:
+def known_classes(classes: Any, before: np.ndarray | None, estimator: str) -> np.ndarray:
     """Return the classes that partial_fit works with, sorted: those of the first call.
 
     Parameters
@@ -125,11 +152,14 @@ def known_classes(classes: Any, before: np.ndarray | None) -> np.ndarray:
         As given to partial_fit.
     before : ndarray or None
         The classes of the calls before; None at the first one.
+    estimator : str
+        Who asks, for the message.
 
     Raises
     ------
     ValueError
-        There are none at the first call, only one, or not those of before.
+        There are none at the first call, fewer than two, or not those of
+        before.
     """
     if classes is None:
         if before is None:
@@ -137,7 +167,12 @@ def known_classes(classes: Any, before: np.ndarray | None) -> np.ndarray:
             raise ValueError(msg)
         return before
     known = unique_labels(classes)
-    check_two_classes(known)
+    if len(known) < 2:
+        msg = (
+            f"The 'classes' of partial_fit of {estimator} must be all labels that will ever come, at least 2 of them. "
+            f"Got {classes!r} instead."
+        )
+        raise ValueError(msg)
     if before is not None and not np.array_equal(known, before):
         msg = f"classes={classes!r} are not those of the call before, which were {before.tolist()}."
         raise ValueError(msg)
@@ -161,29 +196,34 @@ def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return codes
 
 
-def check_class_weight_of_part(class_weight: Any) -> None:
-    """Raise a ValueError where partial_fit, which sees a part of the data, is asked to balance all of it."""
+def check_class_weight_of_part(class_weight: Any, estimator: str) -> None:
+    """Raise an error where partial_fit, which sees a part of the data, is asked to balance all of it."""
     if isinstance(class_weight, str):
         msg = (
-            "class_weight='balanced' needs all data at once, and partial_fit sees a part. Pass a dict of class to "
-            "weight instead; sklearn.utils.class_weight.compute_class_weight computes one."
+            f"The 'class_weight' parameter of {estimator} must be None or a dict of class to weight for partial_fit, "
+            f"which sees only a part of the data. Got {class_weight!r} instead. "
+            "sklearn.utils.class_weight.compute_class_weight computes balanced weights."
         )
-        raise ValueError(msg)
+        raise InvalidParameterError(msg)
 
 
-def class_factors(class_weight: Any, classes: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def class_factors(
+    class_weight: Any, classes: np.ndarray, y: np.ndarray, weight: np.ndarray, estimator: str
+) -> np.ndarray:
     """Return by how much the weight of a row of each class is multiplied.
 
     Parameters
     ----------
     class_weight : None, "balanced" or dict
-        As given to HeadClassifier.
+        The parameter, right by its rule.
     classes : ndarray of shape (n_classes,)
         Sorted labels.
     y : ndarray of shape (n,)
         Codes of the classes.
     weight : ndarray of shape (n,)
         Weights of the rows, so that a row of weight 2 counts as two.
+    estimator : str
+        Who asks, for the message.
 
     Returns
     -------
@@ -192,9 +232,9 @@ def class_factors(class_weight: Any, classes: np.ndarray, y: np.ndarray, weight:
 
     Raises
     ------
-    ValueError
-        A dict has keys that are no classes while some class has no key, or a
-        value that is not a number from 0 up, or takes away all weight.
+    InvalidParameterError
+        A dict has keys that are no classes while some class has no key, or
+        takes away all weight.
     """
     if class_weight is None:
         return np.ones(len(classes))
@@ -207,9 +247,15 @@ def class_factors(class_weight: Any, classes: np.ndarray, y: np.ndarray, weight:
     # without a weight at the same time.
     strange = [key for key in class_weight if key not in set(classes.tolist())]
     if unnamed and strange:
-        msg = f"class_weight has the keys {strange}, which are no classes, and none for the classes {unnamed}."
-        raise ValueError(msg)
-    if not (np.isfinite(factors).all() and (factors >= 0).all() and (factors * totals).any()):
-        msg = f"class_weight must hold finite numbers from 0 up, not all of them 0. Got {class_weight!r} instead."
-        raise ValueError(msg)
+        msg = (
+            f"The 'class_weight' parameter of {estimator} must be a dict whose keys are classes. Got {class_weight!r} "
+            f"instead, with the keys {strange}, which are no classes, and none for the classes {unnamed}."
+        )
+        raise InvalidParameterError(msg)
+    if not (factors * totals).any():
+        msg = (
+            f"The 'class_weight' parameter of {estimator} must be a dict that leaves weight to a class in y. "
+            f"Got {class_weight!r} instead."
+        )
+        raise InvalidParameterError(msg)
     return factors

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-__all__ = ["StoreInfo", "VectorStore"]
+import numpy as np
+
+from skbert.exceptions import InvalidParameterError
+
+__all__ = ["StoreInfo", "StoredModel", "VectorStore", "merge_facts", "namespaces_of", "summarize"]
+
+
+class StoredModel(NamedTuple):
+    """What a store holds of one model.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names and folders under which the model was used.
+    weights : str
+        SHA-256 of its weights, hexadecimal.
+    layers : tuple of int
+        Hidden layers of which there are vectors, counted from 0 (the embeddings).
+    poolings : tuple of str
+        Poolings of which there are vectors.
+    texts : int
+        Different texts with at least one vector.
+    vectors : int
+        Vectors held.
+    """
+
+    names: tuple[str, ...]
+    weights: str
+    layers: tuple[int, ...]
+    poolings: tuple[str, ...]
+    texts: int
+    vectors: int
 
 
 class StoreInfo(NamedTuple):
@@ -14,8 +48,15 @@ class StoreInfo(NamedTuple):
 
     Attributes
     ----------
+    models : tuple of StoredModel
+        What is held of each model: its names, layers, poolings, texts, vectors.
+    layers : tuple of int
+        Hidden layers of which any model has vectors.
+    texts : int
+        Different texts with at least one vector.
     vectors : int
-        Vectors held now. A text has one for each layer and pooling asked for.
+        Vectors held now. A text has one for each layer and pooling, model and
+        setting.
     bytes : int
         Bytes they take, bookkeeping included.
     max_bytes : int or None
@@ -28,6 +69,9 @@ class StoreInfo(NamedTuple):
         Vectors dropped to stay below the limit.
     """
 
+    models: tuple[StoredModel, ...]
+    layers: tuple[int, ...]
+    texts: int
     vectors: int
     bytes: int
     max_bytes: int | None
@@ -39,30 +83,118 @@ class StoreInfo(NamedTuple):
 class VectorStore(ABC):
     """A map from (namespace, key) to bytes that may forget, and never lies.
 
-    A value comes back exactly as it was put, or not at all. All methods may be
-    called from several threads at once.
+    A value comes back exactly as it was put, or not at all. Namespaces and keys
+    have 16 bytes each. All methods may be called from several threads at once.
+    A fault of the store is never an error of the caller's: a value that cannot
+    be read is missing, one that cannot be kept is dropped, and `troubles` tells.
     """
 
-    @abstractmethod
-    def get_many(self, namespace: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key, None where there is none."""
+    goes_first = "used least recently"  # which values are dropped where room is short
+
+    def __init__(self) -> None:
+        self._turns: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
 
     @abstractmethod
-    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: Sequence[bytes]) -> int:
-        """Keep `values`; return how many values were dropped for want of room, new ones included."""
+    def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which keys have a value of `size` bytes, bool (n,), and those values, uint8 (n_found, size)."""
 
     @abstractmethod
-    def cost(self, value_bytes: int) -> int:
-        """Return the bytes that one value of `value_bytes` bytes takes, bookkeeping included."""
+    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> None:
+        """Keep `values`, uint8 (n, size), one for each key; may return before they are kept."""
+
+    @abstractmethod
+    def flush(self) -> int:
+        """Wait until all that was put is kept for good; return how many values were dropped since the last flush."""
+
+    @abstractmethod
+    def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
+        """Remember what the values of `namespace` are: "names", "weights", "layer", "pooling" and what else helps."""
+
+    @abstractmethod
+    def cost(self, size: int) -> int:
+        """Return the bytes that one value of `size` bytes takes, bookkeeping included."""
+
+    @abstractmethod
+    def larger(self, max_bytes: int) -> str:
+        """Return the code for such a store with this limit, for messages."""
 
     @abstractmethod
     def tally(self, hits: int, misses: int) -> None:
         """Add to the counts of texts found and texts embedded."""
 
     @abstractmethod
-    def clear(self) -> None:
-        """Forget every value and set the counts to 0."""
+    def clear(self, model: str | None = None) -> int:
+        """Forget every value, or those of one model; return how many. Without `model` the counts go to 0 as well."""
 
     @abstractmethod
     def info(self) -> StoreInfo:
         """Return what the store holds and has been asked for."""
+
+    def troubles(self) -> list[str]:
+        """Return what went wrong since the last call, in words for the user; each thing is told once a process."""
+        return []
+
+    @contextlib.contextmanager
+    def turn(self, name: bytes) -> Iterator[None]:
+        """Let one caller at a time work under this name, of all that share the store."""
+        with self._turns[name]:
+            yield
+
+
+def merge_facts(known: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `facts` with the names that were known before: one model may be used under several."""
+    names = {*(known or {}).get("names", ()), *facts.get("names", ())}
+    return {**facts, "names": sorted(names)}
+
+
+def namespaces_of(model: str, described: Mapping[bytes, Mapping[str, Any]]) -> list[bytes]:
+    """Return the namespaces that hold vectors of `model`: a name, or the SHA-256 of its weights.
+
+    Raises
+    ------
+    InvalidParameterError
+        There is no such model.
+    """
+    found = [
+        namespace
+        for namespace, facts in described.items()
+        if model == facts.get("weights") or model in facts.get("names", ())
+    ]
+    if not found:
+        names = sorted({str(name) for facts in described.values() for name in facts.get("names", ())})
+        held = ", ".join(map(repr, names)) or "no model"
+        msg = (
+            "The 'model' parameter of clear_cache must be a name or folder that a model was used under, or the "
+            f"SHA-256 of its weights. The store holds vectors of {held}. Got {model!r} instead."
+        )
+        raise InvalidParameterError(msg)
+    return found
+
+
+def summarize(
+    groups: Iterable[tuple[Mapping[str, Any], set[bytes]]],
+) -> tuple[tuple[StoredModel, ...], tuple[int, ...], int]:
+    """Return what is held of each model, the layers of all, and how many different texts there are in all.
+
+    Parameters
+    ----------
+    groups : iterable of (facts, keys)
+        Of each namespace what `describe` was told, and the keys that it holds.
+    """
+    by_model: dict[str, list[tuple[Mapping[str, Any], set[bytes]]]] = defaultdict(list)
+    for facts, keys in groups:
+        if keys:
+            by_model[str(facts.get("weights", ""))].append((facts, keys))
+    models = tuple(
+        StoredModel(
+            names=tuple(sorted({str(name) for facts, _ in held for name in facts.get("names", ())})),
+            weights=weights,
+            layers=tuple(sorted({int(facts["layer"]) for facts, _ in held if "layer" in facts})),
+            poolings=tuple(sorted({str(facts["pooling"]) for facts, _ in held if "pooling" in facts})),
+            texts=len(set().union(*(keys for _, keys in held))),
+            vectors=sum(len(keys) for _, keys in held),
+        )
+        for weights, held in sorted(by_model.items())
+    )
+    layers = tuple(sorted({layer for model in models for layer in model.layers}))
+    return models, layers, len(set().union(*(keys for held in by_model.values() for _, keys in held)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from skbert._store.base import StoreInfo, VectorStore
+from skbert._store.base import StoreInfo, VectorStore, merge_facts, namespaces_of, summarize
 from skbert.exceptions import InvalidParameterError
 
 __all__ = ["MemoryStore"]
@@ -64,69 +64,97 @@ class MemoryStore(VectorStore):
                 f"Got {max_bytes!r} instead."
             )
             raise InvalidParameterError(msg)
+        super().__init__()
         self.max_bytes = int(max_bytes)
         self._lock = threading.Lock()
         self._values: OrderedDict[bytes, bytes] = OrderedDict()  # oldest use first
+        self._facts: dict[bytes, dict[str, Any]] = {}
         self._bytes = self._hits = self._misses = self._evictions = 0
+        self._dropped = 0  # since the last flush, not yet among the evictions
 
-    def get_many(self, namespace: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key, None where there is none.
+    def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which keys have a value of `size` bytes, and those values.
 
         Parameters
         ----------
         namespace : bytes
-            Of one fixed length for all callers.
+            16 bytes.
         keys : sequence of bytes
-            What to look for.
+            What to look for, 16 bytes each.
+        size : int
+            Bytes a value.
 
         Returns
         -------
-        list of bytes or None
-            In the order of `keys`; those found count as used just now.
+        found : bool ndarray of shape (n_keys,)
+            Those found count as used just now.
+        values : uint8 ndarray of shape (n_found, size)
+            In the order of `keys`.
         """
-        found: list[bytes | None] = []
         with self._lock:
-            values = self._values
-            for key in keys:
-                full = namespace + key
-                value = values.get(full)
-                if value is not None:
-                    values.move_to_end(full)
-                found.append(value)
-        return found
+            values, young = self._values, self._values.move_to_end
+            taken = [values.get(namespace + key) for key in keys]
+            found = np.fromiter((value is not None and len(value) == size for value in taken), bool, len(keys))
+            if found.all():
+                for key in keys:
+                    young(namespace + key)
+            else:
+                for k in np.flatnonzero(found).tolist():
+                    young(namespace + keys[k])
+                taken = [taken[k] for k in np.flatnonzero(found).tolist()]
+        return found, np.frombuffer(b"".join(taken), dtype=np.uint8).reshape(len(taken), size)  # type: ignore[arg-type]
 
-    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: Sequence[bytes]) -> int:
+    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> None:
         """Keep values under their keys, dropping the least recently used where room is short.
 
         Parameters
         ----------
         namespace : bytes
-            Of one fixed length for all callers.
+            16 bytes.
         keys : sequence of bytes
-            Where to keep the values.
-        values : sequence of bytes
-            One for each key.
-
-        Returns
-        -------
-        int
-            How many values were dropped to stay below `max_bytes`.
+            Where to keep the values, 16 bytes each.
+        values : uint8 ndarray of shape (n_keys, size)
+            One row for each key.
         """
-        dropped = 0
+        size, raw = values.shape[1], values.tobytes()
         with self._lock:
-            for key, value in zip(keys, values, strict=True):
+            for k, key in enumerate(keys):
                 full = namespace + key
                 old = self._values.pop(full, None)
                 if old is not None:
                     self._bytes -= self.cost(len(old))
-                self._values[full] = value
-                self._bytes += self.cost(len(value))
+                self._values[full] = raw[k * size : (k + 1) * size]
+                self._bytes += self.cost(size)
                 while self._bytes > self.max_bytes:
                     _, oldest = self._values.popitem(last=False)
                     self._bytes -= self.cost(len(oldest))
-                    dropped += 1
+                    self._dropped += 1
+
+    def flush(self) -> int:
+        """Return how many values were dropped since the last flush.
+
+        Returns
+        -------
+        int
+            Values dropped to stay below `max_bytes`.
+        """
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
             self._evictions += dropped
         return dropped
+
+    def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
+        """Remember what the values of a namespace are.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        facts : mapping
+            "names", "weights", "layer", "pooling" and more.
+        """
+        with self._lock:
+            self._facts[namespace] = merge_facts(self._facts.get(namespace), facts)
 
     def cost(self, value_bytes: int) -> int:
         """Return the bytes that one value takes, bookkeeping included.
@@ -143,6 +171,21 @@ class MemoryStore(VectorStore):
         """
         return value_bytes + _OVERHEAD
 
+    def larger(self, max_bytes: int) -> str:
+        """Return the code for such a store with another limit.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The limit in bytes.
+
+        Returns
+        -------
+        str
+            For messages.
+        """
+        return f"cache=MemoryStore(max_bytes={max_bytes})"
+
     def tally(self, hits: int, misses: int) -> None:
         """Add to the counts of texts found and texts embedded.
 
@@ -157,11 +200,34 @@ class MemoryStore(VectorStore):
             self._hits += hits
             self._misses += misses
 
-    def clear(self) -> None:
-        """Forget every vector and set the counts to 0."""
+    def clear(self, model: str | None = None) -> int:
+        """Forget every vector and set the counts to 0, or forget the vectors of one model.
+
+        Parameters
+        ----------
+        model : str or None, default=None
+            A name or folder that the model was used under, or the SHA-256 of
+            its weights. None is all models.
+
+        Returns
+        -------
+        int
+            Vectors forgotten.
+        """
         with self._lock:
-            self._values.clear()
-            self._bytes = self._hits = self._misses = self._evictions = 0
+            if model is None:
+                count = len(self._values)
+                self._values.clear()
+                self._facts.clear()
+                self._bytes = self._hits = self._misses = self._evictions = self._dropped = 0
+                return count
+            namespaces = namespaces_of(model, self._facts)
+            keys = [full for full in self._values if full[:16] in namespaces]
+            for full in keys:
+                self._bytes -= self.cost(len(self._values.pop(full)))
+            for namespace in namespaces:
+                del self._facts[namespace]
+            return len(keys)
 
     def info(self) -> StoreInfo:
         """Return what the store holds and has been asked for.
@@ -169,10 +235,23 @@ class MemoryStore(VectorStore):
         Returns
         -------
         StoreInfo
-            A named tuple (vectors, bytes, max_bytes, hits, misses, evictions).
+            A named tuple (models, layers, texts, vectors, bytes, max_bytes,
+            hits, misses, evictions).
         """
         with self._lock:
-            return StoreInfo(len(self._values), self._bytes, self.max_bytes, self._hits, self._misses, self._evictions)
+            held: dict[bytes, set[bytes]] = {namespace: set() for namespace in self._facts}
+            for full in self._values:
+                held.setdefault(full[:16], set()).add(full[16:])
+            summary = summarize((self._facts.get(namespace, {}), keys) for namespace, keys in held.items())
+            return StoreInfo(
+                *summary,
+                len(self._values),
+                self._bytes,
+                self.max_bytes,
+                self._hits,
+                self._misses,
+                self._evictions + self._dropped,
+            )
 
     def __repr__(self) -> str:
         return f"MemoryStore(max_bytes={self.max_bytes})"

@@ -1,0 +1,347 @@
+"""A folder with a store, as this process sees it: opened when needed, opened again when it must be, closed when idle.
+
+All stores of a process that name one folder share one `Folder`, since LMDB must
+not be opened twice in a process. Here faults end: whatever the database
+answers, a reader gets "not there" and a writer goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from skbert._store.disk import places, usage
+from skbert._store.disk.database import DATA, LOCK, Damaged, Database, Put, Unusable, identity
+from skbert._store.disk.writer import Writer
+from skbert.exceptions import CacheFormatError
+
+__all__ = ["FORMAT", "Folder", "folder_at"]
+
+FORMAT = 1  # raised whenever an older skbert could not read what a newer one writes
+_LABEL = "skbert-store.txt"
+_GATE = "open.lock"
+_ASIDE = ".damaged"
+_POLL = 0.02  # seconds between two looks at a lock that another process holds
+_MOST_OPEN = 8  # folders; each takes three file descriptors and address space
+
+
+class _Opened:
+    """A database and how many threads are in it, so that it is closed under none of them."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.users = 0
+
+
+class Folder:
+    """One folder of this process. Thread-safe.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._told: set[str] = set()  # kinds of trouble that were told and last until they are over
+        self._troubles: list[str] = []
+        self._graveyard: list[Any] = []
+        self.used_at = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._opened: _Opened | None = None
+        self.turns: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
+        self.facts: dict[bytes, Mapping[str, Any]] = {}
+        self._writer = Writer(self._commit)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the parent's database, thread and locks are not the child's."""
+        self._graveyard += [self._opened, self._writer]  # never closed here, which would disturb the parent
+        facts = self.facts
+        self._begin()
+        self.facts = facts
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Database]:
+        """Hold the database open; open it, where it is closed, new, or not the one that is there now."""
+        with self._lock:
+            opened = self._ensure()
+            opened.users += 1
+        try:
+            yield opened.database
+        except Damaged as error:
+            self._set_aside(opened, str(error))
+            raise
+        finally:
+            with self._lock:
+                opened.users -= 1
+                self._close_if_left(opened)
+
+    def _ensure(self) -> _Opened:
+        self.used_at = time.monotonic()
+        opened = self._opened
+        if opened is not None:
+            if identity(self.path) == opened.database.identity:
+                return opened
+            # Cleared or set aside by another process, which left its label; or deleted with all that was in it.
+            if not (self.path / _LABEL).exists():
+                self._tell("its files were deleted while it was in use: vectors begin afresh", f"deleted {time.time()}")
+            self._retire()
+        opened = self._opened = _Opened(self._open())
+        _close_idle(self)
+        return opened
+
+    def _open(self) -> Database:
+        kind = places.network_file_system(self.path)
+        if kind is not None:
+            msg = f"it lies on a network file system ({kind}), where a shared database is not safe"
+            raise Unusable(msg)
+        try:
+            places.make_folder(self.path)
+            with self._gate():
+                self._check_format()
+                try:
+                    return Database.open(self.path)
+                except Damaged as error:
+                    self._move_aside(str(error))
+                    return Database.open(self.path)
+        except Damaged as error:  # twice
+            raise Unusable(str(error)) from error
+        except (OSError, NotImplementedError) as error:
+            raise Unusable(getattr(error, "strerror", None) or str(error)) from error
+
+    def _gate(self) -> filelock.BaseFileLock:
+        """Return the lock under which processes open, set aside and clear the files of this folder."""
+        return filelock.FileLock(self.path / _GATE, mode=0o600, poll_interval=_POLL, fallback_to_soft=False)
+
+    def _check_format(self) -> None:
+        label = self.path / _LABEL
+        with contextlib.suppress(FileNotFoundError, ValueError, IndexError, UnicodeDecodeError):
+            found = int(label.read_text().split("format", 1)[1].split()[0].rstrip("."))
+            if found > FORMAT:
+                msg = (
+                    f"The folder {str(self.path)!r} holds vectors in format {found}, written by a newer skbert; this "
+                    f"one reads formats up to {FORMAT}. Upgrade skbert, or give `cache` another folder."
+                )
+                raise CacheFormatError(msg)
+            return
+        descriptor = os.open(label, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"Vectors of texts, kept by skbert, format {FORMAT}\nTo forget them, delete this folder.\n")
+
+    # -- closing, setting aside, clearing ------------------------------------------------------------------------
+
+    def _retire(self) -> None:
+        """Let go of the database; it is closed when nobody is in it any more."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self._close_if_left(opened)
+
+    def _close_if_left(self, opened: _Opened) -> None:
+        if opened.users == 0 and opened is not self._opened:
+            opened.database.close()
+
+    def close_if_idle(self) -> bool:
+        """Close the database unless somebody is in it; say whether it is closed now."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._opened is not None and self._opened.users == 0:
+                self._retire()
+            return self._opened is None
+        finally:
+            self._lock.release()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has the database open."""
+        return self._opened is not None
+
+    def _set_aside(self, opened: _Opened, reason: str) -> None:
+        with self._lock:
+            if self._opened is not opened:  # another thread has done it
+                return
+            with contextlib.suppress(OSError), self._gate():
+                if identity(self.path) == opened.database.identity:
+                    self._move_aside(reason)
+            self._retire()
+
+    def _move_aside(self, reason: str) -> None:
+        """Rename the data file, so that the next opening makes a new one. Call it under the gate."""
+        os.replace(self.path / DATA, self.path / (DATA + _ASIDE))
+        (self.path / LOCK).unlink(missing_ok=True)
+        self._tell(
+            f"{reason}. It was set aside as {DATA + _ASIDE!r}, and its vectors are computed again",
+            f"aside {time.time()}",
+        )
+
+    def clear(self) -> int:
+        """Delete the files, which gives the disk its room back; return how many vectors were in them."""
+        self.wait()
+        count = 0
+        with contextlib.suppress(Unusable, Damaged), self.use() as database:
+            count = sum(len(keys) for keys in database.held()[1].values())
+        with self._lock:
+            self.facts.clear()
+            if not self.path.is_dir():
+                return 0
+            with self._gate():
+                for name in (DATA, LOCK, DATA + _ASIDE):
+                    (self.path / name).unlink(missing_ok=True)
+                usage.reset(self.path)
+            self._retire()
+        return count
+
+    # -- reading and writing -------------------------------------------------------------------------------------
+
+    def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which keys have a value, and those values; nothing, where the database cannot be read."""
+        try:
+            with self.use() as database:
+                found, values, damaged = database.get_many(namespace, keys, size)
+        except (Unusable, Damaged) as error:
+            self._tell_unusable(error)
+            return np.zeros(len(keys), dtype=bool), np.empty((0, size), dtype=np.uint8)
+        if damaged:
+            self._tell(f"{damaged:,} of its vectors were damaged and are computed again", f"damaged {time.time()}")
+            # Where values were hit, the tree that holds them may have been.
+            with contextlib.suppress(Unusable, Damaged), self.use() as database:
+                database.check()
+        return found, values
+
+    def put_many(self, put: Put, max_bytes: int | None) -> Future[int]:
+        """Hand values to the writer; return what will be the number of values dropped."""
+        return self._writer.put(put, max_bytes)
+
+    def wait(self) -> None:
+        """Wait until all that was put is written."""
+        self._writer.wait()
+
+    def _commit(self, puts: list[Put], max_bytes: int | None) -> int:
+        """Write puts in one transaction and return how many values had to go; what cannot be written is told."""
+        facts = {put.namespace: self.facts[put.namespace] for put in puts if put.namespace in self.facts}
+        for last in (False, True):
+            try:
+                with self.use() as database:
+                    dropped = database.commit(puts, facts, max_bytes)
+            except Damaged as error:  # it was set aside, and there is a new one
+                if last:
+                    self._tell_unusable(error)
+                continue
+            except (Unusable, CacheFormatError) as error:
+                self._tell_unusable(error)
+                return 0
+            if identity(self.path) == database.identity or last:
+                self._told.discard("unusable")
+                if dropped:
+                    self.count(0, 0, dropped)
+                return dropped
+            # Else it was cleared, set aside or deleted meanwhile: what was written is in no folder.
+        return 0
+
+    def held(self) -> tuple[dict[bytes, dict[str, Any]], dict[bytes, set[bytes]], int]:
+        """Return the facts and the keys of each namespace, and the bytes that all takes."""
+        self.wait()
+        try:
+            with self.use() as database:
+                return database.held()
+        except (Unusable, Damaged) as error:
+            self._tell_unusable(error)
+            return {}, {}, 0
+
+    def forget(self, model: str) -> int:
+        """Delete the vectors of one model, and return how many."""
+        self.wait()
+        with self.use() as database:
+            return database.forget(model)
+
+    def count(self, hits: int, misses: int, evictions: int) -> None:
+        """Add to the counts of the folder."""
+        if usage.add(self.path, hits, misses, evictions):
+            with contextlib.suppress(OSError), self._gate():
+                usage.compact(self.path)
+
+    @contextlib.contextmanager
+    def turn(self, name: bytes) -> Iterator[None]:
+        """Let one thread of all processes work under this name; a lock whose holder died is free."""
+        with self.turns[name]:
+            lock = filelock.FileLock(
+                self.path / f"embed-{name.hex()}.lock", mode=0o600, poll_interval=_POLL, fallback_to_soft=False
+            )
+            try:
+                with self.use():  # so that no folder is made for a lock alone
+                    lock.acquire()
+            except (Unusable, Damaged, OSError, NotImplementedError) as error:
+                self._tell_unusable(error)
+                yield  # without a store every process works for itself
+                return
+            try:
+                yield
+            finally:
+                lock.release()
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _tell_unusable(self, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error)
+        self._tell(f"{reason}. skbert goes on without it: vectors are not kept", "unusable")
+
+    def _tell(self, what: str, kind: str) -> None:
+        with self._lock:
+            if kind not in self._told:
+                self._told.add(kind)
+                self._troubles.append(f"The vector store in {str(self.path)!r}: {what}.")
+
+    def troubles(self) -> list[str]:
+        """Return what is to be told, once."""
+        with self._lock:
+            told, self._troubles = self._troubles, []
+        return told
+
+
+_folders: dict[Path, Folder] = {}
+_folders_lock = threading.Lock()
+_watching_forks = False
+
+
+def folder_at(path: Path) -> Folder:
+    """Return the folder of this process at `path`."""
+    global _watching_forks
+    real = Path(os.path.realpath(path))
+    with _folders_lock:
+        if not _watching_forks and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork)
+            _watching_forks = True
+        if real not in _folders:
+            _folders[real] = Folder(real)
+        return _folders[real]
+
+
+def _after_fork() -> None:
+    global _folders_lock
+    _folders_lock = threading.Lock()
+    for folder in _folders.values():
+        folder.after_fork()
+
+
+def _close_idle(newest: Folder) -> None:
+    """Close the folders used longest ago, so that few are open at once."""
+    opened = sorted((folder for folder in list(_folders.values()) if folder.is_open), key=lambda folder: folder.used_at)
+    for folder in opened[:-_MOST_OPEN]:
+        if folder is not newest:
+            folder.close_if_idle()

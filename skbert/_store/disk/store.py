@@ -1,0 +1,290 @@
+"""DiskStore: what users and the engine see of a folder with vectors. Imports ``_store.base`` and its own room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skbert._store.base import StoreInfo, VectorStore, namespaces_of, summarize
+from skbert._store.disk import usage
+from skbert._store.disk.database import Put
+from skbert._store.disk.folder import folder_at
+from skbert.exceptions import InvalidParameterError
+
+__all__ = ["DiskStore"]
+
+# What a vector takes beside its bytes: key and checksum in its block, entry and slack of the index, a share of the
+# block's last page. Measured with 100,000 values of 1,540 bytes in blocks of 64: 1,808 bytes each; of 1,024: 1,775.
+_OVERHEAD = 270
+
+
+class DiskStore(VectorStore):
+    """Keep vectors in a folder, shared by any number of processes and runs.
+
+    It is what ``cache="some/folder"`` stands for. Tomorrow's run, another
+    notebook and the workers of ``n_jobs`` find there what one of them has paid
+    for, and only one process at a time embeds with a model: the others wait,
+    then read. A worker that finds all its texts loads no model at all.
+
+    Parameters
+    ----------
+    folder : str or path
+        A folder on a local disk; it is made, for its owner only, when the
+        first vector is looked for. "~" is the home directory.
+    max_bytes : int or None, default=None
+        Limit in bytes; beyond it the vectors written first are dropped. None
+        is no limit. Vectors of BERT base take about 3.4 kB each, those of
+        all-MiniLM-L6-v2 1.8 kB. The file may exceed the limit by what one call
+        writes at a time (64 MB at most).
+
+    See Also
+    --------
+    BertEmbedder : Takes a store, or a folder, as its parameter `cache`.
+    MemoryStore : Vectors of this process only.
+    cache_info : What a store holds.
+    clear_cache : Forget all vectors, or those of one model.
+
+    Notes
+    -----
+    *What is kept.* Under a digest of the text, and of all that makes its
+    vector, the vector's float32 numbers with a checksum; they come back to the
+    bit. No text can be read from the folder, but whoever has it can test
+    whether a text he knows is in it. Nothing in it is ever executed or
+    unpickled. It is an LMDB database [1]_, and belongs to one machine: a
+    network file system is refused.
+
+    *Faults.* What `transform` has returned is on the disk, also if the process
+    is killed right after. A process that is killed while writing leaves the
+    vectors of its finished calls. Damaged vectors are found by their checksums
+    and computed again, a damaged database is set aside. A folder that cannot be
+    written to, or a full disk, costs time, never results: a `CacheWarning` says
+    so once. The one thing that no Python process survives is a database that
+    another program cuts short while it is open.
+
+    *Processes.* ``copy.deepcopy``, ``clone`` and pickling keep the folder.
+    After a fork the child opens the folder anew.
+
+    References
+    ----------
+    .. [1] Lightning Memory-Mapped Database, https://www.symas.com/lmdb.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skbert import BertEmbedder, DiskStore, cache_info
+    >>> folder = tempfile.mkdtemp()
+    >>> embedder = BertEmbedder("all-MiniLM-L6-v2", cache=DiskStore(folder, max_bytes=10**9))
+    >>> vectors = embedder.transform(["What a debate!", "Nothing new tonight."])
+    >>> cache_info(folder).texts
+    2
+    """
+
+    goes_first = "written first"
+
+    def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        super().__init__()
+        if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+            msg = f"The 'folder' parameter of DiskStore must be a path. Got {folder!r} instead."
+            raise InvalidParameterError(msg)
+        is_count = isinstance(max_bytes, int | np.integer) and not isinstance(max_bytes, bool) and max_bytes >= 0
+        if max_bytes is not None and not is_count:
+            msg = (
+                "The 'max_bytes' parameter of DiskStore must be an int in the range [0, inf) or None. "
+                f"Got {max_bytes!r} instead."
+            )
+            raise InvalidParameterError(msg)
+        self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        self.max_bytes = None if max_bytes is None else int(max_bytes)
+        if self.folder.exists() and not self.folder.is_dir():
+            msg = f"The 'folder' parameter of DiskStore must be a folder. Got {str(self.folder)!r} instead, a file."
+            raise InvalidParameterError(msg)
+        self._writing: list[Future[int]] = []
+
+    def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which keys have a value of `size` bytes, and those values.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        keys : sequence of bytes
+            What to look for, 16 bytes each.
+        size : int
+            Bytes a value.
+
+        Returns
+        -------
+        found : bool ndarray of shape (n_keys,)
+            Values that are damaged are not found.
+        values : uint8 ndarray of shape (n_found, size)
+            In the order of `keys`.
+        """
+        return folder_at(self.folder).get_many(namespace, keys, size)
+
+    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> None:
+        """Hand values to the thread that writes them; `flush` waits for it.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        keys : sequence of bytes
+            Where to keep the values, 16 bytes each.
+        values : uint8 ndarray of shape (n_keys, size)
+            One row for each key; not to be changed afterwards.
+        """
+        if len(keys):
+            self._writing.append(folder_at(self.folder).put_many(Put(namespace, keys, values), self.max_bytes))
+
+    def flush(self) -> int:
+        """Wait until what was put is on the disk.
+
+        Returns
+        -------
+        int
+            How many vectors were dropped for it, to stay below `max_bytes`.
+        """
+        writing, self._writing = self._writing, []
+        return sum(future.result() for future in writing)
+
+    def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
+        """Remember what the values of a namespace are.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        facts : mapping
+            "names", "weights", "layer", "pooling" and more; JSON can hold it.
+        """
+        folder_at(self.folder).facts[namespace] = facts
+
+    def cost(self, size: int) -> int:
+        """Return the bytes on the disk that one value takes, about.
+
+        Parameters
+        ----------
+        size : int
+            Length of the value in bytes.
+
+        Returns
+        -------
+        int
+            `size` and 270.
+        """
+        return size + _OVERHEAD
+
+    def larger(self, max_bytes: int) -> str:
+        """Return the code for such a store with another limit.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The limit in bytes.
+
+        Returns
+        -------
+        str
+            For messages.
+        """
+        return f"cache=DiskStore({str(self.folder)!r}, max_bytes={max_bytes})"
+
+    def tally(self, hits: int, misses: int) -> None:
+        """Add to the counts of texts found and texts embedded, over all processes.
+
+        Parameters
+        ----------
+        hits : int
+            Texts found.
+        misses : int
+            Texts embedded.
+        """
+        folder_at(self.folder).count(hits, misses, 0)
+
+    def clear(self, model: str | None = None) -> int:
+        """Forget every vector and set the counts to 0, or forget the vectors of one model.
+
+        Parameters
+        ----------
+        model : str or None, default=None
+            A name or folder that the model was used under, or the SHA-256 of
+            its weights. None is all models, and gives the disk its room back;
+            what one model leaves is filled again.
+
+        Returns
+        -------
+        int
+            Vectors forgotten.
+        """
+        folder = folder_at(self.folder)
+        if model is None:
+            return folder.clear() if self.folder.is_dir() else 0
+        namespaces_of(model, folder.held()[0] if self.folder.is_dir() else {})  # an unknown model is an error
+        return folder.forget(model)
+
+    def info(self) -> StoreInfo:
+        """Return what the folder holds and has been asked for.
+
+        Returns
+        -------
+        StoreInfo
+            A named tuple (models, layers, texts, vectors, bytes, max_bytes,
+            hits, misses, evictions), counted over all processes. Reading all
+            keys takes about a second for a million vectors.
+        """
+        if not self.folder.is_dir():
+            return StoreInfo((), (), 0, 0, 0, self.max_bytes, 0, 0, 0)
+        facts, keys, used = folder_at(self.folder).held()
+        return StoreInfo(
+            *summarize((facts.get(namespace, {}), held) for namespace, held in keys.items()),
+            sum(map(len, keys.values())),
+            used,
+            self.max_bytes,
+            *usage.read(self.folder),
+        )
+
+    def troubles(self) -> list[str]:
+        """Return what went wrong with this folder and was not told yet.
+
+        Returns
+        -------
+        list of str
+            Sentences for the user.
+        """
+        return folder_at(self.folder).troubles()
+
+    @contextlib.contextmanager
+    def turn(self, name: bytes) -> Iterator[None]:
+        """Let one caller at a time work under this name, of all processes.
+
+        Parameters
+        ----------
+        name : bytes
+            16 bytes.
+
+        Yields
+        ------
+        None
+            When the turn has come.
+        """
+        with folder_at(self.folder).turn(name):
+            yield
+
+    def __repr__(self) -> str:
+        limit = "" if self.max_bytes is None else f", max_bytes={self.max_bytes}"
+        return f"DiskStore({str(self.folder)!r}{limit})"
+
+    def __copy__(self) -> DiskStore:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DiskStore:
+        return self
+
+    def __reduce__(self) -> tuple[type[DiskStore], tuple[str, int | None]]:
+        return DiskStore, (str(self.folder), self.max_bytes)
