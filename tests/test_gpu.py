@@ -103,3 +103,20 @@ def test_release_models_frees_the_memory(tiny_bert_folder):
     assert torch.cuda.memory_allocated() > before
     release_models()
     assert torch.cuda.memory_allocated() <= before
+
+
+def test_a_process_that_finds_all_texts_never_touches_the_gpu(tiny_bert_folder, tmp_path):
+    """Another process with a warm folder sets no CUDA up, loads no model, and gets the same bits."""
+    vectors = BertEmbedder(tiny_bert_folder, device="cuda", cache=tmp_path).transform(TEXTS)
+    code = (
+        "import sys, numpy, torch\n"
+        "from skbert import BertEmbedder\n"
+        "from skbert._engine import registry\n"
+        "from tests.test_gpu import TEXTS\n"
+        "found = BertEmbedder(sys.argv[1], device='cuda', cache=sys.argv[2]).transform(TEXTS)\n"
+        "assert not torch.cuda.is_initialized() and not registry._encoders\n"
+        "numpy.save(sys.argv[3], found)\n"
+    )
+    target = tmp_path / "found.npy"
+    subprocess.run([sys.executable, "-c", code, str(tiny_bert_folder), str(tmp_path), str(target)], check=True)
+    assert np.array_equal(np.load(target), vectors)

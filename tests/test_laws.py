@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from skbert import BertEmbedder, MemoryStore, cache_info, release_models
+from skbert import BertEmbedder, DiskStore, MemoryStore, cache_info, release_models
 from skbert._engine import registry
 from skbert._engine.registry import get_encoder
 from skbert._engine.sources import resolve_model
@@ -227,6 +227,19 @@ def test_a_grid_search_embeds_each_text_once(folder):
     assert count(folder) == 60
     cross_val_score(pipe, texts, y, cv=GroupKFold(3), groups=[text.split()[0] for text in texts])
     assert count(folder) == 60
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_what_is_stored_keeps_its_bits(folder, tmp_path, kind):
+    """A call that needs another layer of stored texts adds it, and leaves what is there as it was."""
+    store = MemoryStore() if kind == "memory" else DiskStore(tmp_path)
+    texts = sentences(50)
+    last = BertEmbedder(folder, device="cpu", cache=store)
+    cold = last.transform(texts)
+    # Other batch-mates, so that some of the last layer's vectors come out with other last bits.
+    BertEmbedder(folder, device="cpu", cache=store, layers=(-2, -1), batch_tokens=200).transform([*texts[::2], "new"])
+    assert np.array_equal(last.transform(texts), cold)
+    assert store.info().vectors == 50 + 26 + 1
 
 
 def test_a_search_over_layers_and_poolings_embeds_what_is_not_yet_there(folder):

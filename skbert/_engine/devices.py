@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -75,8 +77,33 @@ def resolve_dtype(dtype: str, devices: Sequence[torch.device]) -> torch.dtype:
     if any(device.type != "cuda" for device in devices):
         return torch.float32
     # Compute capability 8.0 is the first with bfloat16 units; torch's own question also counts emulation.
-    modern = all(torch.cuda.get_device_capability(device) >= (8, 0) for device in devices)
+    modern = all(_compute_capability(device.index or 0) >= (8, 0) for device in devices)
     return torch.bfloat16 if modern else torch.float16
+
+
+_MAJOR, _MINOR = 75, 76  # of a device's compute capability, in the driver's numbering of attributes
+
+
+def _compute_capability(index: int) -> tuple[int, int]:
+    """Return the compute capability of a GPU without taking any of its memory.
+
+    torch would set CUDA up for the asking, with a context of hundreds of MB, in
+    a worker that finds all its texts in the store and never needs the GPU. So
+    the driver is asked itself, where there is one of NVIDIA's.
+    """
+    if not torch.cuda.is_initialized():
+        with contextlib.suppress(OSError, AttributeError):
+            driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+            device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+            failed = (
+                driver.cuInit(0)
+                or driver.cuDeviceGet(ctypes.byref(device), index)
+                or driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
+                or driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
+            )
+            if not failed:
+                return major.value, minor.value
+    return torch.cuda.get_device_capability(index)
 
 
 def auto_batch_tokens(device: torch.device) -> int:

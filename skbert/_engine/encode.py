@@ -113,6 +113,7 @@ class _Job:
         if options.store is not None:
             self.keys = [text_key(text) for text in self.texts]
             self.namespaces = {unit: spec.namespace(unit) for unit in self.units}
+            self.stored = {unit: np.zeros(len(self.texts), dtype=bool) for unit in spec.units}
 
     # -- the store ---------------------------------------------------------------------------------------------
 
@@ -134,6 +135,8 @@ class _Job:
             keys = [self.keys[place] for place in part.tolist()]
             columns = [store.get_many(self.namespaces[unit], keys, size) for unit in self.spec.units]
             whole = np.logical_and.reduce([mask for mask, _ in columns])
+            for unit, (mask, _) in zip(self.spec.units, columns, strict=True):
+                self.stored[unit][part] = mask
             if whole.any():
                 values = [rows if mask.sum() == whole.sum() else rows[whole[mask]] for mask, rows in columns]
                 self._place_stored(part[whole], values)
@@ -158,11 +161,14 @@ class _Job:
         store = self.options.store
         if store is None:
             return
-        keys = [self.keys[place] for place in places.tolist()]
+        cut = self.cut[places].view(np.float32)
         for k, unit in enumerate(self.units):
-            block = np.empty((len(places), self.width + 1), dtype=np.float32)  # the store may keep it: one for each
-            block[:, :-1] = vectors[:, k]
-            block[:, -1] = self.cut[places].view(np.float32)
+            # What is stored stays: the same call shall find the same bits again, whatever other calls came between.
+            new = np.flatnonzero(~self.stored[unit][places]) if unit in self.stored else np.arange(len(places))
+            block = np.empty((len(new), self.width + 1), dtype=np.float32)  # the store may keep it: one for each unit
+            block[:, :-1] = vectors[new, k]
+            block[:, -1] = cut[new]
+            keys = [self.keys[place] for place in places[new].tolist()]
             store.put_many(self.namespaces[unit], keys, block.view(np.uint8))
 
     @contextlib.contextmanager
@@ -198,7 +204,9 @@ class _Job:
             disable=not self.options.verbose,
         ) as bar:
             for places in self._windows():
+                bar.set_postfix_str("waiting for its turn", refresh=False)
                 with self._turn():
+                    bar.set_postfix_str("", refresh=False)
                     # Another thread or process may have stored some of them while this one waited. Only now is the
                     # model loaded: who finds everything never needs it, nor the device.
                     new = places[~self._take_stored(places)]

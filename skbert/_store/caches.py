@@ -28,7 +28,7 @@ class _ProcessStore(MemoryStore):
 
     def tally(self, hits: int, misses: int) -> None:
         super().tally(hits, misses)
-        if misses and _in_worker():
+        if misses and multiprocessing.parent_process() is not None:  # also in loky's workers
             self._asked_in_worker = True
 
     def troubles(self) -> list[str]:
@@ -40,11 +40,6 @@ class _ProcessStore(MemoryStore):
             "and embeds its texts again, up to n_jobs times in all. Workers share what they embed in a folder: "
             "cache='some/folder'."
         ]
-
-
-def _in_worker() -> bool:
-    # loky, joblib's default, makes its processes itself; all others come from multiprocessing.
-    return multiprocessing.parent_process() is not None or multiprocessing.current_process().name.startswith("Loky")
 
 
 def open_store(cache: Cache) -> VectorStore | None:

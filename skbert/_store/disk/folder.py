@@ -102,8 +102,8 @@ class Folder:
             if not (self.path / _LABEL).exists():
                 self._tell("its files were deleted while it was in use: vectors begin afresh", f"deleted {time.time()}")
             self._retire()
+        _close_others(self)
         opened = self._opened = _Opened(self._open())
-        _close_idle(self)
         return opened
 
     def _open(self) -> Database:
@@ -171,6 +171,12 @@ class Folder:
     def is_open(self) -> bool:
         """Whether this process has the database open."""
         return self._opened is not None
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the database that is open no longer lies here; LMDB would refuse it under its new path."""
+        opened = self._opened
+        return opened is not None and identity(self.path) != opened.database.identity
 
     def _set_aside(self, opened: _Opened, reason: str) -> None:
         with self._lock:
@@ -284,8 +290,9 @@ class Folder:
                 self.path / f"embed-{name.hex()}.lock", mode=0o600, poll_interval=_POLL, fallback_to_soft=False
             )
             try:
-                with self.use():  # so that no folder is made for a lock alone
-                    lock.acquire()
+                with self.use():  # where there can be no store, there is nothing to wait for
+                    pass
+                lock.acquire()
             except (Unusable, Damaged, OSError, NotImplementedError) as error:
                 self._tell_unusable(error)
                 yield  # without a store every process works for itself
@@ -339,9 +346,9 @@ def _after_fork() -> None:
         folder.after_fork()
 
 
-def _close_idle(newest: Folder) -> None:
-    """Close the folders used longest ago, so that few are open at once."""
+def _close_others(newest: Folder) -> None:
+    """Before another folder is opened: close those used longest ago, and those that were moved to another place."""
     opened = sorted((folder for folder in list(_folders.values()) if folder.is_open), key=lambda folder: folder.used_at)
-    for folder in opened[:-_MOST_OPEN]:
-        if folder is not newest:
+    for k, folder in enumerate(opened):
+        if folder is not newest and (k <= len(opened) - _MOST_OPEN or folder.has_moved):
             folder.close_if_idle()

@@ -1,0 +1,65 @@
+"""Which device and which dtype, without a GPU at hand: its driver is played by a stand-in."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import torch
+
+from skbert._engine import devices
+
+GPU = torch.device("cuda", 0)
+
+
+class Driver:
+    """Answers as NVIDIA's driver does: 0 is success, results are written to where a pointer says."""
+
+    def __init__(self, capability, status=0):
+        self.attributes = dict(zip((75, 76), capability, strict=True))
+        self.status = status
+
+    def cuInit(self, flags):
+        return self.status
+
+    def cuDeviceGet(self, device, index):
+        device._obj.value = 40 + index
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):
+        assert device.value == 40
+        value._obj.value = self.attributes[attribute]
+        return 0
+
+
+def refuse(*_):
+    """Stand for what sets CUDA up."""
+    raise AssertionError("torch was asked, which sets CUDA up")
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float16)]
+)
+def test_auto_dtype_is_known_without_setting_cuda_up(monkeypatch, capability, expected):
+    """The identity of vectors, and with it what a store holds of them, can be known in a process without the GPU."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver(capability))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", refuse)
+    assert devices.resolve_dtype("auto", [GPU]) is expected
+
+
+def test_without_the_driver_torch_is_asked(monkeypatch):
+    """Another maker's GPU, or a driver that fails, is no error."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
+
+    def absent(name):
+        raise OSError(name)
+
+    for stand_in in (absent, lambda name: Driver((9, 0), status=100), lambda name: object()):
+        monkeypatch.setattr(ctypes, "CDLL", stand_in)
+        assert devices.resolve_dtype("auto", [GPU]) is torch.float16
+
+
+def test_a_cpu_makes_float32_of_auto():
+    """One dtype for all devices, since it is part of a vector's identity."""
+    assert devices.resolve_dtype("auto", [torch.device("cpu")]) is torch.float32
+    assert devices.resolve_dtype("auto", [GPU, torch.device("cpu")]) is torch.float32
