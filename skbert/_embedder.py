@@ -23,6 +23,13 @@ __all__ = ["BertEmbedder"]
 _POOLINGS = ("mean", "cls", "max")
 
 
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn texts into vectors with a frozen BERT.
 
@@ -164,7 +171,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "normalize": (one_of("auto"), boolean()),
         "max_length": (integer(3), none()),
         "long_texts": (one_of("warn", "truncate", "error", "head_tail", "chunk"),),
-        "prompt": (instance(str, text="a str"), none()),
+        "prompt": (anything("a str without lone surrogates", _is_text), none()),
         "missing": (one_of("error", "empty"),),
         "device": (
             anything("'auto', 'cpu', 'cuda', 'cuda:<index>', 'mps'", is_device_name),

@@ -49,7 +49,7 @@ WRONG = {
     "normalize": ["yes", 1, None],
     "max_length": [2, 12.5, "long"],
     "long_texts": ["cut", None],
-    "prompt": [1],
+    "prompt": [1, "\ud83d\ude00 "],
     "missing": ["drop", None],
     "device": ["gpu", 0, "cuda:x", [], None],
     "dtype": ["float64", None],

@@ -63,7 +63,9 @@ class EncoderSpec:
         """Return the 16 bytes under which a store keeps the vectors of `unit`, which need not be one of `units`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "units"}
         fields["unit"] = list(unit)
-        return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).digest()
+        # Not escaped to ASCII, where one character and its two surrogate halves would look alike.
+        raw = json.dumps(fields, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(raw, digest_size=16).digest()
 
     def encoder_key(self) -> bytes:
         """Return 16 bytes that stand for the model and its dtype: for what is loaded, whatever is asked of it."""

@@ -33,6 +33,9 @@ DATA, LOCK = "data.mdb", "lock.mdb"
 _MAP_BYTES = [2**38, 2**36, 2**34, 2**32, 2**30] if sys.platform != "win32" else [2**32, 2**30]
 _MAX_READERS = 1024  # 126 by default; slots of readers that died are freed only when looked for
 _LOCK_BYTES = 66 * 1024  # what LMDB wants for that many: 64 bytes each, and its header
+_PAD = 2**18  # bytes of the file behind its last page: more than the offsets within a page can reach
+_STEP = 2**20  # by which the file grows
+_VERIFIED_BYTES = 2**30  # larger files are not verified at opening: a gigabyte of small vectors takes about a second
 _PLACE = np.dtype([("block", ">u8"), ("row", ">u4")])  # a value of the index
 
 # These say that the file contradicts itself. Others (no room, too many readers) say nothing about what is in it.
@@ -72,15 +75,16 @@ class Put(NamedTuple):
 class Database:
     """An opened environment. Make it with `open`, under a lock that keeps other processes from doing the same.
 
-    Three tables: the index, namespace + key -> block and row; the blocks, by
-    a number that rises; the facts, namespace -> JSON.
+    One tree, LMDB's main one, which needs no handle and so no write lock to be
+    opened. The first letter of a key says what it is: "b" and a number that
+    rises, a block; "f" and a namespace, facts as JSON; "i", namespace and key,
+    an entry of the index, the number of a block and a row in it.
     """
 
     def __init__(self, env: lmdb.Environment, folder: Path) -> None:
         self._env = env
+        self._tree = env.open_db(None)
         self.identity = identity(folder)
-        self._page = env.stat()["psize"]
-        self._index, self._blocks, self._facts = (self._table(name) for name in (b"index", b"blocks", b"facts"))
 
     @classmethod
     def open(cls, folder: Path) -> Database:
@@ -93,29 +97,28 @@ class Database:
         Unusable
             LMDB does not work in this folder.
         """
+        data = folder / DATA
+        if data.exists() and data.stat().st_size == 0:  # LMDB would take it for a new one
+            msg = f"its {DATA} is empty"
+            raise Damaged(msg)
         try:
             places.reserve(folder / LOCK, _LOCK_BYTES)
             env = _open(folder)
         except OSError as error:
             raise Unusable(error.strerror or str(error)) from error
+        except Unusable as error:
+            # Without a number of the system's it is lmdb's own no: to this file, or to how it is used.
+            if getattr(error.__cause__, "code", 1) == 0 and data.exists() and _problems(str(folder)):
+                raise Damaged(str(error)) from error
+            raise
         try:
-            # A page behind the file's end would kill the process, beyond what Python can catch.
-            needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-            size = os.stat(folder / DATA).st_size
-            if size < needed:
-                msg = f"its {DATA} has {size:,} bytes where {needed:,} are needed"
-                raise Damaged(msg)
             with _translated():
+                _check_pages(env, data)  # before LMDB follows any pointer of the file
                 env.reader_check()
                 return cls(env, folder)
         except BaseException:
             env.close()
             raise
-
-    def _table(self, name: bytes) -> Any:
-        with contextlib.suppress(lmdb.NotFoundError):
-            return self._env.open_db(name, create=False)  # takes no write lock
-        return self._env.open_db(name)
 
     def close(self) -> None:
         """Close the environment; nobody may be using it."""
@@ -126,8 +129,8 @@ class Database:
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return which keys have a value of `size` bytes, bool (n,), those values, and how many were damaged."""
         with _translated(), self._env.begin(buffers=True) as txn:
-            get, index = txn.get, self._index
-            got: list[Any] = [get(namespace + key, None, index) for key in keys]
+            get, prefix = txn.get, b"i" + namespace
+            got: list[Any] = [get(prefix + key) for key in keys]
             found = np.fromiter((place is not None and len(place) == _PLACE.itemsize for place in got), bool, len(got))
             asked = np.flatnonzero(found)
             if len(asked) == 0:
@@ -136,10 +139,14 @@ class Database:
             pairs = blocks.as_pairs(keys if len(asked) == len(keys) else [keys[k] for k in asked.tolist()])
             values = np.empty((len(asked), size), dtype=np.uint8)
             sums, sound = np.zeros(len(asked), dtype=np.uint32), np.zeros(len(asked), dtype=bool)
+            other = np.zeros(len(asked), dtype=bool)
             rows = where["row"].astype(np.intp)
             for number, mine in _groups(where["block"].astype(np.uint64)):
                 block = self._block(txn, number)
-                if block is None or block.namespace != namespace or block.size != size:
+                if block is None or block.namespace != namespace:
+                    continue
+                if block.size != size:  # sound, and not what was asked for
+                    other[mine] = True
                     continue
                 if rows[mine].max() >= block.n:
                     mine = mine[rows[mine] < block.n]
@@ -151,10 +158,10 @@ class Database:
         if sound.all():
             return found, values, 0
         found[asked[~sound]] = False
-        return found, values[sound], int((~sound).sum())
+        return found, values[sound], int((~sound & ~other).sum())
 
     def _block(self, txn: lmdb.Transaction, number: int) -> Block | None:
-        raw = txn.get(number.to_bytes(8, "big"), None, self._blocks)
+        raw = txn.get(_block_name(number))
         if raw is None:
             return None
         try:
@@ -163,92 +170,171 @@ class Database:
             return None
 
     def check(self) -> None:
-        """Verify the whole structure, at about a second for a million values; nobody can write meanwhile.
+        """Verify the whole structure.
 
         Raises
         ------
         Damaged
             Something contradicts itself.
         """
-        with _translated(), self._env.begin(write=True):
-            try:
-                problems = verify(self._env.path())
-            except VerifyError as error:
-                problems = [str(error)]
-        if problems:
-            raise Damaged(problems[0])
+        with _translated():
+            _verify(self._env)
 
     def held(self) -> tuple[dict[bytes, dict[str, Any]], dict[bytes, set[bytes]], int]:
         """Return the facts and the keys of each namespace, and the bytes that all takes."""
         with _translated(), self._env.begin() as txn:
             keys: dict[bytes, set[bytes]] = {}
-            for full in txn.cursor(self._index).iternext(keys=True, values=False):
-                keys.setdefault(full[:16], set()).add(full[16:])
+            cursor = txn.cursor()
+            if cursor.set_range(b"i"):
+                for name in cursor.iternext(keys=True, values=False):
+                    keys.setdefault(name[1:17], set()).add(name[17:])
             return self._described(txn), keys, self._used(txn)
 
     def _described(self, txn: lmdb.Transaction) -> dict[bytes, dict[str, Any]]:
-        return {bytes(namespace): _facts(raw) for namespace, raw in txn.cursor(self._facts)}
+        cursor, described = txn.cursor(), {}
+        more = cursor.set_range(b"f")
+        while more and cursor.key()[:1] == b"f":
+            described[bytes(cursor.key())[1:]] = _facts(cursor.value())
+            more = cursor.next()
+        return described
 
     def _used(self, txn: lmdb.Transaction) -> int:
-        tables = [txn.stat(table) for table in (self._index, self._blocks, self._facts)]
-        return self._page * sum(
-            stat[kind] for stat in tables for kind in ("branch_pages", "leaf_pages", "overflow_pages")
-        )
+        stat = txn.stat(self._tree)
+        return int(stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]))
 
     # -- writing -----------------------------------------------------------------------------------------------
 
     def commit(self, puts: Iterable[Put], facts: Mapping[bytes, Mapping[str, Any]], max_bytes: int | None) -> int:
         """Keep values for good, all or none, and return how many had to go for want of room, oldest first."""
         with _translated(), self._env.begin(write=True) as txn:
-            cursor = txn.cursor(self._blocks)
-            number = int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 0
-            entries = []
+            number, entries = self._next_number(txn), []
             for put in puts:
                 for rows in blocks.split(*put.values.shape):
-                    keys, name = put.keys[rows], number.to_bytes(8, "big")
-                    txn.put(name, blocks.pack(put.namespace, keys, put.values[rows]), db=self._blocks, append=True)
-                    entries += [(put.namespace + key, name + k.to_bytes(4, "big")) for k, key in enumerate(keys)]
+                    keys, name = put.keys[rows], _block_name(number)
+                    txn.put(name, blocks.pack(put.namespace, keys, put.values[rows]))
+                    entries += [(b"i" + put.namespace + key, _place(name, row)) for row, key in enumerate(keys)]
                     number += 1
-            entries.sort()  # a tree takes sorted keys much faster
-            txn.cursor(self._index).putmulti(entries)
+            entries.sort()  # a tree takes sorted keys much faster; of equal keys the last put stays
+            txn.cursor().putmulti(entries)
             for namespace, told in facts.items():
-                raw = txn.get(namespace, db=self._facts)
+                raw = txn.get(b"f" + namespace)
                 merged = json.dumps(merge_facts(None if raw is None else _facts(raw), told)).encode()
                 if merged != raw:
-                    txn.put(namespace, merged, db=self._facts)
+                    txn.put(b"f" + namespace, merged)
             dropped = 0
-            while max_bytes is not None and self._used(txn) > max_bytes and cursor.first():
-                dropped += self._drop(txn, cursor)
-            return dropped
+            while max_bytes is not None and self._used(txn) > max_bytes:
+                oldest = next(self._block_names(txn), None)
+                if oldest is None:
+                    break
+                dropped += self._drop(txn, oldest)
+        self._pad()
+        return dropped
 
-    def _drop(self, txn: lmdb.Transaction, cursor: lmdb.Cursor) -> int:
-        """Delete the block under the cursor, and those entries of the index that point to it; return their number."""
-        name, count = bytes(cursor.key()), 0
+    def _pad(self) -> None:
+        """Let the file reach beyond its last page: a damaged page must not send LMDB behind the file's end.
+
+        The room is a hole and takes no disk. A page that was used and freed
+        within one transaction is never written, so the file may even be shorter
+        than the number of its pages says.
+        """
+        data = Path(self._env.path()) / DATA
+        with contextlib.suppress(OSError):
+            if data.stat().st_size >= _needed(self._env) + _PAD:
+                return
+            with self._env.begin(write=True):  # nobody writes now, so nothing that was written can be cut off
+                wanted = _needed(self._env) + _PAD
+                if identity(data.parent) == self.identity and data.stat().st_size < wanted:
+                    os.truncate(data, -(-wanted // _STEP) * _STEP)
+
+    def _next_number(self, txn: lmdb.Transaction) -> int:
+        cursor = txn.cursor()
+        there = cursor.prev() if cursor.set_range(b"c") else cursor.last()  # behind the last block
+        name = bytes(cursor.key())
+        return int.from_bytes(name[1:], "big") + 1 if there and name[:1] == b"b" else 0
+
+    def _block_names(self, txn: lmdb.Transaction) -> Iterator[bytes]:
+        """Yield the names of all blocks, oldest first; those yielded may be deleted meanwhile."""
+        cursor = txn.cursor()
+        more = cursor.set_range(b"b")
+        while more and cursor.key()[:1] == b"b":
+            name = bytes(cursor.key())
+            yield name
+            more = cursor.set_range(name + b"\0")
+
+    def _drop(self, txn: lmdb.Transaction, name: bytes) -> int:
+        """Delete a block, and those entries of the index that point to it; return their number."""
+        count = 0
         with contextlib.suppress(DamagedBlockError):
-            block = Block(cursor.value())
+            block = Block(txn.get(name) or b"")
             for row in range(block.n):
-                entry = block.namespace + block.key(row)
-                if txn.get(entry, db=self._index) == name + row.to_bytes(4, "big"):
-                    count += txn.delete(entry, db=self._index)
-        cursor.delete()
+                entry = b"i" + block.namespace + block.key(row)
+                if txn.get(entry) == _place(name, row):
+                    count += txn.delete(entry)
+        txn.delete(name)
         return count
 
     def forget(self, model: str) -> int:
         """Delete all vectors of a model, and return how many."""
         with _translated(), self._env.begin(write=True) as txn:
             namespaces = set(namespaces_of(model, self._described(txn)))
-            cursor, count = txn.cursor(self._blocks), 0
-            more = cursor.first()
-            while more:
-                # 24 bytes are enough to tell whose it is, and damaged ones are nobody's.
-                if blocks.namespace_of(cursor.value()) in namespaces:
-                    count += self._drop(txn, cursor)
-                    more = bool(cursor.key())  # deleting moved it on to the next
-                else:
-                    more = cursor.next()
+            count = 0
+            for name in self._block_names(txn):
+                if blocks.namespace_of(txn.get(name) or b"") in namespaces:  # a damaged block is nobody's
+                    count += self._drop(txn, name)
             for namespace in namespaces:
-                txn.delete(namespace, db=self._facts)
-            return count
+                txn.delete(b"f" + namespace)
+        self._pad()
+        return count
+
+
+def _block_name(number: int) -> bytes:
+    return b"b" + number.to_bytes(8, "big")
+
+
+def _place(name: bytes, row: int) -> bytes:
+    """Return the value of an entry of the index."""
+    return name[1:] + row.to_bytes(4, "big")
+
+
+def _needed(env: lmdb.Environment) -> int:
+    """Return the bytes that the pages of the last commit take."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
+
+
+def _check_pages(env: lmdb.Environment, data: Path) -> None:
+    """Raise `Damaged` where the file is too short for its pages, or where a page contradicts itself.
+
+    To touch a page behind the file's end kills the process, and so may a
+    damaged pointer: beyond what Python can catch. So the pages are looked at
+    by lmdb's verifier, which only reads the file.
+    """
+    size, needed = data.stat().st_size, _needed(env)
+    if size >= needed and size > _VERIFIED_BYTES:
+        return
+    try:
+        _verify(env)
+    except Damaged as error:
+        if size >= needed:
+            raise
+        msg = f"its {DATA} has {size:,} bytes where {needed:,} are needed"
+        raise Damaged(msg) from error
+
+
+def _verify(env: lmdb.Environment) -> None:
+    with env.begin():  # what it sees stays as it is, whatever others write meanwhile
+        if not _problems(env.path()):
+            return
+    with env.begin(write=True):  # unless it saw a commit half done: once more with all writers kept out
+        problems = _problems(env.path())
+    if problems:
+        raise Damaged(problems[0])
+
+
+def _problems(folder: str) -> list[str]:
+    try:
+        return verify(folder)
+    except VerifyError as error:
+        return [str(error)]
 
 
 def identity(folder: Path) -> tuple[int, int] | None:
@@ -268,7 +354,6 @@ def _open(folder: Path) -> lmdb.Environment:
                     str(folder),
                     map_size=size,
                     mode=0o600,
-                    max_dbs=3,
                     max_readers=_MAX_READERS,
                     max_spare_txns=0,  # a spare one would be carried into a fork
                     readahead=False,  # reads are scattered

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections import defaultdict
@@ -56,29 +57,36 @@ class Folder:
         self.path = path
         self._told: set[str] = set()  # kinds of trouble that were told and last until they are over
         self._troubles: list[str] = []
-        self._graveyard: list[Any] = []
+        self._inherited: list[Writer] = []
         self.used_at = 0.0
         self._begin()
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._opened: _Opened | None = None
+        self._usable = False  # as far as is known
         self.turns: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
         self.facts: dict[bytes, Mapping[str, Any]] = {}
         self._writer = Writer(self._commit)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's database, thread and locks are not the child's."""
-        self._graveyard += [self._opened, self._writer]  # never closed here, which would disturb the parent
-        facts = self.facts
+        opened, facts = self._opened, self.facts
+        self._inherited.append(self._writer)  # not to be collected, which would join a thread that is not there
         self._begin()
         self.facts = facts
+        if opened is not None:  # nobody was in it; LMDB sees the fork, and leaves the parent's locks alone
+            opened.database.close()
 
     # -- opening -----------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Database]:
         """Hold the database open; open it, where it is closed, new, or not the one that is there now."""
+        with _forks.held_off():
+            yield from self._use()
+
+    def _use(self) -> Iterator[Database]:
         with self._lock:
             opened = self._ensure()
             opened.users += 1
@@ -103,7 +111,9 @@ class Folder:
                 self._tell("its files were deleted while it was in use: vectors begin afresh", f"deleted {time.time()}")
             self._retire()
         _close_others(self)
+        self._usable = False
         opened = self._opened = _Opened(self._open())
+        self._usable = True
         return opened
 
     def _open(self) -> Database:
@@ -131,15 +141,17 @@ class Folder:
 
     def _check_format(self) -> None:
         label = self.path / _LABEL
-        with contextlib.suppress(FileNotFoundError, ValueError, IndexError, UnicodeDecodeError):
-            found = int(label.read_text().split("format", 1)[1].split()[0].rstrip("."))
+        with contextlib.suppress(FileNotFoundError):
+            told = re.search(rb"format (\d{1,9})\b", label.read_bytes())
+            found = int(told[1]) if told else 0
             if found > FORMAT:
                 msg = (
                     f"The folder {str(self.path)!r} holds vectors in format {found}, written by a newer skbert; this "
                     f"one reads formats up to {FORMAT}. Upgrade skbert, or give `cache` another folder."
                 )
                 raise CacheFormatError(msg)
-            return
+            if told:
+                return
         descriptor = os.open(label, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"Vectors of texts, kept by skbert, format {FORMAT}\nTo forget them, delete this folder.\n")
@@ -204,7 +216,7 @@ class Folder:
             count = sum(len(keys) for keys in database.held()[1].values())
         with self._lock:
             self.facts.clear()
-            if not self.path.is_dir():
+            if not os.path.isdir(self.path):
                 return 0
             with self._gate():
                 for name in (DATA, LOCK, DATA + _ASIDE):
@@ -253,7 +265,9 @@ class Folder:
                 self._tell_unusable(error)
                 return 0
             if identity(self.path) == database.identity or last:
-                self._told.discard("unusable")
+                with self._lock:
+                    if not self._troubles:  # it works again: should it fail once more, that is news
+                        self._told.discard("unusable")
                 if dropped:
                     self.count(0, 0, dropped)
                 return dropped
@@ -273,12 +287,16 @@ class Folder:
     def forget(self, model: str) -> int:
         """Delete the vectors of one model, and return how many."""
         self.wait()
-        with self.use() as database:
-            return database.forget(model)
+        try:
+            with self.use() as database:
+                return database.forget(model)
+        except (Unusable, Damaged) as error:
+            self._tell(f"{error}. Nothing was forgotten", f"forget {time.time()}")
+            return 0
 
     def count(self, hits: int, misses: int, evictions: int) -> None:
-        """Add to the counts of the folder."""
-        if usage.add(self.path, hits, misses, evictions):
+        """Add to the counts of the folder, where it is a store."""
+        if self._usable and usage.add(self.path, hits, misses, evictions):
             with contextlib.suppress(OSError), self._gate():
                 usage.compact(self.path)
 
@@ -305,14 +323,15 @@ class Folder:
     # -- telling -------------------------------------------------------------------------------------------------
 
     def _tell_unusable(self, error: Exception) -> None:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         self._tell(f"{reason}. skbert goes on without it: vectors are not kept", "unusable")
 
     def _tell(self, what: str, kind: str) -> None:
+        message = f"The vector store in {str(self.path)!r}: {what}."
         with self._lock:
-            if kind not in self._told:
+            if kind not in self._told and message not in self._troubles:
                 self._told.add(kind)
-                self._troubles.append(f"The vector store in {str(self.path)!r}: {what}.")
+                self._troubles.append(message)
 
     def troubles(self) -> list[str]:
         """Return what is to be told, once."""
@@ -321,25 +340,74 @@ class Folder:
         return told
 
 
+class _Forks:
+    """Lets the process fork only while no thread is in a database, whose transactions a child would inherit."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._forking = False
+        self._mine = threading.local()
+        self._watching = False
+
+    @contextlib.contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Keep forks waiting."""
+        depth = getattr(self._mine, "depth", 0)
+        with self._changed:
+            if depth == 0:
+                self._changed.wait_for(lambda: not self._forking)
+                self._inside += 1
+            self._mine.depth = depth + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._mine.depth = depth
+                if depth == 0:
+                    self._inside -= 1
+                    self._changed.notify_all()
+
+    def watch(self) -> None:
+        """Have Python call this at every fork from now on."""
+        with self._changed:
+            if not self._watching and hasattr(os, "register_at_fork"):
+                os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
+                self._watching = True
+
+    def _before(self) -> None:
+        with self._changed:
+            if not getattr(self._mine, "depth", 0):  # else this thread would wait for itself
+                self._changed.wait_for(lambda: self._inside == 0)
+            self._forking = True
+
+    def _after(self) -> None:
+        with self._changed:
+            self._forking = False
+            self._changed.notify_all()
+
+    def _in_child(self) -> None:
+        self.__init__()  # type: ignore[misc]  # the other threads, and what they held, are not here
+        self._watching = True
+        _begin_anew()
+
+
+_forks = _Forks()
 _folders: dict[Path, Folder] = {}
 _folders_lock = threading.Lock()
-_watching_forks = False
 
 
 def folder_at(path: Path) -> Folder:
     """Return the folder of this process at `path`."""
-    global _watching_forks
     real = Path(os.path.realpath(path))
+    _forks.watch()
     with _folders_lock:
-        if not _watching_forks and hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_after_fork)
-            _watching_forks = True
         if real not in _folders:
             _folders[real] = Folder(real)
         return _folders[real]
 
 
-def _after_fork() -> None:
+def _begin_anew() -> None:
     global _folders_lock
     _folders_lock = threading.Lock()
     for folder in _folders.values():

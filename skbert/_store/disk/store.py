@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -101,10 +102,11 @@ class DiskStore(VectorStore):
             raise InvalidParameterError(msg)
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
         self.max_bytes = None if max_bytes is None else int(max_bytes)
-        if self.folder.exists() and not self.folder.is_dir():
+        if os.path.isfile(self.folder):
             msg = f"The 'folder' parameter of DiskStore must be a folder. Got {str(self.folder)!r} instead, a file."
             raise InvalidParameterError(msg)
-        self._writing: list[Future[int]] = []
+        self._lock = threading.Lock()
+        self._writing: list[tuple[int, Future[int]]] = []  # with the process: a fork owes nothing for its parent
 
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
         """Return which keys have a value of `size` bytes, and those values.
@@ -140,7 +142,8 @@ class DiskStore(VectorStore):
             One row for each key; not to be changed afterwards.
         """
         if len(keys):
-            self._writing.append(folder_at(self.folder).put_many(Put(namespace, keys, values), self.max_bytes))
+            put = Put(namespace, keys, values)
+            self._writing.append((os.getpid(), folder_at(self.folder).put_many(put, self.max_bytes)))
 
     def flush(self) -> int:
         """Wait until what was put is on the disk.
@@ -150,8 +153,13 @@ class DiskStore(VectorStore):
         int
             How many vectors were dropped for it, to stay below `max_bytes`.
         """
-        writing, self._writing = self._writing, []
-        return sum(future.result() for future in writing)
+        waited = [entry for entry in list(self._writing) if entry[0] == os.getpid()]
+        for _, future in waited:
+            future.result()
+        with self._lock:  # of threads that wait for the same, one counts it
+            mine = [entry for entry in waited if entry in self._writing]
+            self._writing = [entry for entry in self._writing if entry not in mine and entry[0] == os.getpid()]
+        return sum(future.result() for _, future in mine)
 
     def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
         """Remember what the values of a namespace are.
@@ -224,8 +232,8 @@ class DiskStore(VectorStore):
         """
         folder = folder_at(self.folder)
         if model is None:
-            return folder.clear() if self.folder.is_dir() else 0
-        namespaces_of(model, folder.held()[0] if self.folder.is_dir() else {})  # an unknown model is an error
+            return folder.clear() if os.path.isdir(self.folder) else 0
+        namespaces_of(model, folder.held()[0] if os.path.isdir(self.folder) else {})  # an unknown model is an error
         return folder.forget(model)
 
     def info(self) -> StoreInfo:
@@ -238,7 +246,7 @@ class DiskStore(VectorStore):
             hits, misses, evictions), counted over all processes. Reading all
             keys takes about a second for a million vectors.
         """
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             return StoreInfo((), (), 0, 0, 0, self.max_bytes, 0, 0, 0)
         facts, keys, used = folder_at(self.folder).held()
         return StoreInfo(

@@ -1,23 +1,24 @@
-"""How often a folder's vectors were found, over all processes: an append-only file of small records.
+"""How often a folder's vectors were found, over all processes: an append-only file of short lines.
 
 It lies beside the database, not in it, so that a call which only reads takes
-no write lock: appending a record is one system call, and the kernel keeps the
-records of several processes apart.
+no write lock: appending a line is one system call, and the kernel keeps the
+lines of several processes apart.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import struct
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Usage", "add", "compact", "read", "reset"]
 
 _NAME = "usage.log"
-_RECORD = struct.Struct("<qqq")
 _LONG = 2**20  # bytes of log that are worth adding up
+# A line has its newline in front, so that one cut short by a crash spoils no other, and its end is marked.
+_LINE = re.compile(rb"^(\d{1,18}) (\d{1,18}) (\d{1,18});", re.MULTILINE)
 
 
 class Usage(NamedTuple):
@@ -29,13 +30,13 @@ class Usage(NamedTuple):
 
 
 def add(folder: Path, hits: int, misses: int, evictions: int) -> bool:
-    """Append a record; say whether the log has grown long. A folder that cannot be written to is not counted."""
+    """Append a line; say whether the log has grown long. A folder that cannot be written to is not counted."""
     if not (hits or misses or evictions):
         return False
     with contextlib.suppress(OSError):
         file = os.open(folder / _NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, _RECORD.pack(hits, misses, evictions))
+            os.write(file, _line(Usage(hits, misses, evictions)))
             return os.fstat(file).st_size > _LONG
         finally:
             os.close(file)
@@ -47,19 +48,18 @@ def read(folder: Path) -> Usage:
     try:
         raw = (folder / _NAME).read_bytes()
     except OSError:
-        return Usage(0, 0, 0)
-    whole = raw[: len(raw) // _RECORD.size * _RECORD.size]  # a record cut short by a crash is not one
-    records = list(_RECORD.iter_unpack(whole))
-    return Usage(*(sum(column) for column in zip(*records, strict=True))) if records else Usage(0, 0, 0)
+        raw = b""
+    lines = [[int(count) for count in line] for line in _LINE.findall(raw)]
+    return Usage(*(sum(column) for column in zip(*lines, strict=True))) if lines else Usage(0, 0, 0)
 
 
 def compact(folder: Path) -> None:
-    """Put one record in the place of all. Call it under a lock; a record that comes meanwhile may be lost."""
+    """Put one line in the place of all. Call it under a lock; a line that comes meanwhile may be lost."""
     with contextlib.suppress(OSError):
         fresh = folder / (_NAME + ".new")
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(file, _RECORD.pack(*read(folder)))
+            os.write(file, _line(read(folder)))
         finally:
             os.close(file)
         os.replace(fresh, folder / _NAME)
@@ -68,3 +68,7 @@ def compact(folder: Path) -> None:
 def reset(folder: Path) -> None:
     """Set the counts to 0."""
     (folder / _NAME).unlink(missing_ok=True)
+
+
+def _line(counts: Usage) -> bytes:
+    return "\n{} {} {};".format(*counts).encode()
