@@ -131,12 +131,29 @@ class VectorStore(ABC):
         """Return what the store holds and has been asked for."""
 
     def troubles(self) -> list[str]:
-        """Return what went wrong since the last call, in words for the user; each thing is told once a process."""
+        """Return what went wrong and was not told yet; each thing is told once a process.
+
+        Returns
+        -------
+        list of str
+            Sentences for the user.
+        """
         return []
 
     @contextlib.contextmanager
     def turn(self, name: bytes) -> Iterator[None]:
-        """Let one caller at a time work under this name, of all that share the store."""
+        """Let one caller at a time work under this name, of all that share the store.
+
+        Parameters
+        ----------
+        name : bytes
+            16 bytes.
+
+        Yields
+        ------
+        None
+            When the turn has come.
+        """
         with self._turns[name]:
             yield
 
