@@ -95,7 +95,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         process share (256 MB, least recently used first out), in a folder that
         processes and runs share (see :class:`DiskStore`), or in a store of your
         own. With ``n_jobs`` above 1 give a folder: else each worker embeds its
-        texts again.
+        texts again. A relative path counts from the current folder of the
+        process that uses it, which in workers may be another.
     store_layers : None, 'all' or sequence of int, default=None
         Keep "mean", "cls" and "max" of these layers too whenever a text goes
         through the model, so that a search over layers and poolings costs one
@@ -134,7 +135,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     *Exactness.* In float32 a text's vector does not depend on the texts beside
     it beyond 1e-5 (relative to its largest value); one and the same call gives
-    the same bits with an empty store, a full one, or none.
+    the same bits with no store, an empty one, or the one that it filled.
 
     *Pickling.* A pickle holds parameters and the fingerprint, no weights; the
     model is loaded where it is needed, and each process loads it once for all
@@ -357,7 +358,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             extra_units=self._extra_units(files),
             batch_tokens=self.batch_tokens,
             verbose=int(self.verbose),
-            name=str(self.model),
+            name=os.path.abspath(self.model) if os.path.isdir(self.model) else str(self.model),
             estimator=type(self).__name__,
         )
         return spec, options

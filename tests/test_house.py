@@ -20,6 +20,7 @@ MAX_LINES = 450
 LEVELS = {
     "exceptions": 0,
     "_params": 1,
+    "_warnings": 1,
     "_texts": 2,
     "_store": 2,
     "_engine": 3,
@@ -41,7 +42,7 @@ LEVELS = {
 # The only files, or rooms, that may import a library.
 OWNERS = {
     "transformers": ("_engine/encoder.py", "_engine/sources.py", "_engine/attention.py"),
-    "lmdb": ("_store/disk/database.py",),
+    "lmdb": ("_store/disk/database.py", "_store/disk/soundness.py"),
     "filelock": ("_store/disk/",),
     "ray": ("distributed.py", "distributed/"),
 }
@@ -57,7 +58,7 @@ MAY_ASK = {
     "_params.py": {"exceptions"},
     "_texts.py": {"exceptions"},
     "_engine/batching.py": {"exceptions"},
-    "_store/": {"exceptions", "_params"},
+    "_store/": {"exceptions", "_params", "_warnings"},
 }
 
 

@@ -441,7 +441,7 @@ def test_windows_of_a_large_call_join_without_a_seam(folder, monkeypatch):
 
     texts = sentences(120)
     whole = BertEmbedder(folder, device="cpu", cache=None).transform(texts)
-    monkeypatch.setattr(encode, "_WINDOW_TEXTS", 25)
+    monkeypatch.setattr(encode, "_WINDOW_TEXTS", {"cpu": 25})
     monkeypatch.setattr(encode, "_WINDOW_CHARS", 500)
     monkeypatch.setattr(encode, "_TOKENIZE", 7)
     monkeypatch.setattr(encode, "_LOOK_UP", 9)

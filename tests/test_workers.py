@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
 
 import pytest
+import torch
 from joblib import Parallel, delayed
 
 from skbert import BertEmbedder, clear_cache
@@ -13,6 +15,8 @@ from skbert.exceptions import CacheWarning
 
 def told(folder, cache, calls):
     """Embed each list of texts, in a process whose memory store is empty, and return what warnings each call gave."""
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)  # of a forked parent's threads none is here, and torch would wait for them
     clear_cache()
     heard = []
     for texts in calls:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence as Rows
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec, Unit, text_key
 from skbert._engine.tokens import Sequence, build_sequences
 from skbert._store.base import VectorStore
+from skbert._warnings import warn
 from skbert.exceptions import CacheWarning, InvalidParameterError, TextInputError, TruncationWarning
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ __all__ = ["EncodeOptions", "encode"]
 Text = str | tuple[str, str]
 
 _LOOK_UP = 8_192  # keys a look-up, so that the bytes found are never held twice for a whole call
-_WINDOW_TEXTS = 32_768  # texts that are tokenised and sorted together, and
-_WINDOW_CHARS = 8_000_000  # their characters: both bound the memory, whatever the call's size
-_CALLER = 5  # frames from a warning to the user's line: finish, encode, transform, scikit-learn's wrapper of transform
+# Texts that are tokenised and sorted together, and their characters: both bound the memory, whatever the call's size.
+# Where processes share a store they take turns window by window, so that one takes seconds rather than minutes.
+_WINDOW_TEXTS = {"cuda": 32_768, "cpu": 2_048}
+_WINDOW_CHARS = 8_000_000
 _TOKENIZE = 2_048  # texts a call of the tokenizer, whose own records are many times the ids
 
 
@@ -164,12 +165,14 @@ class _Job:
         cut = self.cut[places].view(np.float32)
         for k, unit in enumerate(self.units):
             # What is stored stays: the same call shall find the same bits again, whatever other calls came between.
-            new = np.flatnonzero(~self.stored[unit][places]) if unit in self.stored else np.arange(len(places))
+            # Of the units asked for it is known what is stored and sound.
+            asked = unit in self.stored
+            new = np.flatnonzero(~self.stored[unit][places]) if asked else np.arange(len(places))
             block = np.empty((len(new), self.width + 1), dtype=np.float32)  # the store may keep it: one for each unit
             block[:, :-1] = vectors[new, k]
             block[:, -1] = cut[new]
             keys = [self.keys[place] for place in places[new].tolist()]
-            store.put_many(self.namespaces[unit], keys, block.view(np.uint8))
+            store.put_many(self.namespaces[unit], keys, block.view(np.uint8), overwrite=asked)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -204,7 +207,7 @@ class _Job:
             disable=not self.options.verbose,
         ) as bar:
             for places in self._windows():
-                bar.set_postfix_str("waiting for its turn", refresh=False)
+                bar.set_postfix_str("waiting for its turn")
                 with self._turn():
                     bar.set_postfix_str("", refresh=False)
                     # Another thread or process may have stored some of them while this one waited. Only now is the
@@ -215,7 +218,7 @@ class _Job:
                         self._embed_window(new, bar)
                 if self.n_dropped and not self.warned_of_eviction:
                     self.warned_of_eviction = True
-                    warnings.warn(self._too_small(), CacheWarning, stacklevel=_CALLER)
+                    warn(self._too_small(), CacheWarning)
 
     def _too_small(self) -> str:
         store = self.options.store
@@ -240,10 +243,11 @@ class _Job:
 
     def _windows(self) -> Iterator[np.ndarray]:
         start = chars = 0
+        most = _WINDOW_TEXTS.get(self.options.devices[0].type, _WINDOW_TEXTS["cpu"])
         for k, place in enumerate(self.missing.tolist()):
             text = self.texts[place]
             chars += len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
-            if k + 1 - start == _WINDOW_TEXTS or chars >= _WINDOW_CHARS:
+            if k + 1 - start == most or chars >= _WINDOW_CHARS:
                 yield self.missing[start : k + 1]
                 start, chars = k + 1, 0
         if start < len(self.missing):
@@ -333,7 +337,7 @@ class _Job:
                 f"found {self.n_found:,}, embedded {self.n_embedded:,}"
             )
         for trouble in self.options.store.troubles() if self.options.store is not None else ():
-            warnings.warn(trouble, CacheWarning, stacklevel=_CALLER)
+            warn(trouble, CacheWarning)
         cut = np.flatnonzero(self.cut)
         if len(cut) == 0:
             return
@@ -346,7 +350,7 @@ class _Job:
                 f"{self.rows[cut[0]]} loses {self.cut[cut[0]]:,}). Choose long_texts='truncate' to accept this, "
                 "'head_tail' or 'chunk' to use more of the text, or 'error'."
             )
-            warnings.warn(msg, TruncationWarning, stacklevel=_CALLER)
+            warn(msg, TruncationWarning)
 
     def _normalize(self) -> None:
         # In slices, so that no second matrix of the output's size is made.

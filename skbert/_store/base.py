@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -99,7 +101,7 @@ class VectorStore(ABC):
         """Return which keys have a value of `size` bytes, bool (n,), and those values, uint8 (n_found, size)."""
 
     @abstractmethod
-    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> None:
+    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray, *, overwrite: bool = True) -> None:
         """Keep `values`, uint8 (n, size), one for each key; may return before they are kept."""
 
     @abstractmethod
@@ -165,23 +167,25 @@ def merge_facts(known: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> di
 
 
 def namespaces_of(model: str, described: Mapping[bytes, Mapping[str, Any]]) -> list[bytes]:
-    """Return the namespaces that hold vectors of `model`: a name, or the SHA-256 of its weights.
+    """Return the namespaces that hold vectors of `model`: a name, a folder, or the (first 8) digits of its SHA-256.
 
     Raises
     ------
     InvalidParameterError
         There is no such model.
     """
+    names_of = {model, os.path.abspath(model)}
+    digits = model if re.fullmatch("[0-9a-f]{8,64}", model) else "none"
     found = [
         namespace
         for namespace, facts in described.items()
-        if model == facts.get("weights") or model in facts.get("names", ())
+        if str(facts.get("weights")).startswith(digits) or names_of.intersection(facts.get("names", ()))
     ]
     if not found:
         names = sorted({str(name) for facts in described.values() for name in facts.get("names", ())})
         held = ", ".join(map(repr, names)) or "no model"
         msg = (
-            "The 'model' parameter of clear_cache must be a name or folder that a model was used under, or the "
+            "The 'model' parameter of clear_cache must be a name or folder under which texts were embedded, or the "
             f"SHA-256 of its weights. The store holds vectors of {held}. Got {model!r} instead."
         )
         raise InvalidParameterError(msg)

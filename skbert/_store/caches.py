@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-import warnings
 
 from skbert._store.base import StoreInfo, VectorStore
 from skbert._store.disk import DiskStore
 from skbert._store.memory import MemoryStore
+from skbert._warnings import warn
 from skbert.exceptions import CacheWarning, InvalidParameterError
 
 __all__ = ["CACHE_TEXT", "Cache", "cache_info", "clear_cache", "is_cache", "open_store"]
@@ -63,10 +63,20 @@ def is_cache(value: object) -> bool:
     if isinstance(value, VectorStore):
         return True
     if isinstance(value, str):
-        name = value.strip()
-        # "Memory" or "none" is a slip of the pen rather than the name of a folder; a folder is "./none".
-        return value == "memory" or (name.lower() not in ("memory", "none", "") and not os.path.isfile(value))
+        # "Memory" or "none" is a slip of the pen rather than the name of a folder; a folder is "./none". Nor is a URL.
+        is_slip = value.strip().lower() in ("memory", "none", "") or "\0" in value or "://" in value
+        return value == "memory" or not (is_slip or os.path.isfile(value))
     return isinstance(value, os.PathLike) and not os.path.isfile(value)
+
+
+def _text(model: str | os.PathLike[str]) -> str:
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    msg = (
+        "The 'model' parameter of clear_cache must be a name or folder, or the SHA-256 of a model's weights. "
+        f"Got {model!r} instead."
+    )
+    raise InvalidParameterError(msg)
 
 
 def cache_info(cache: Cache = "memory") -> StoreInfo:
@@ -114,8 +124,8 @@ def clear_cache(cache: Cache = "memory", *, model: str | os.PathLike[str] | None
         "memory" is the store that all embedders of this process with
         ``cache="memory"`` share; a path is the folder of a DiskStore.
     model : str, path or None, default=None
-        A name or folder that the model was used under, or the SHA-256 of its
-        weights (see :func:`cache_info`); None is all models. Only clearing all
+        A name or folder under which texts were embedded, or the SHA-256 of the
+        weights or its beginning (see :func:`cache_info`); None is all models. Only clearing all
         makes the file of a folder smaller: the room that one model leaves is
         used again for other vectors.
 
@@ -132,7 +142,7 @@ def clear_cache(cache: Cache = "memory", *, model: str | os.PathLike[str] | None
     0
     """
     store = _existing(cache)
-    store.clear(None if model is None else os.fspath(model))
+    store.clear(None if model is None else _text(model))
     _warn(store)
 
 
@@ -146,4 +156,4 @@ def _existing(cache: Cache) -> VectorStore:
 
 def _warn(store: VectorStore) -> None:
     for trouble in store.troubles():
-        warnings.warn(trouble, CacheWarning, stacklevel=3)
+        warn(trouble, CacheWarning)

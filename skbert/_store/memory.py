@@ -104,7 +104,7 @@ class MemoryStore(VectorStore):
                 taken = [taken[k] for k in np.flatnonzero(found).tolist()]
         return found, np.frombuffer(b"".join(taken), dtype=np.uint8).reshape(len(taken), size)  # type: ignore[arg-type]
 
-    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> None:
+    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray, *, overwrite: bool = True) -> None:
         """Keep values under their keys, dropping the least recently used where room is short.
 
         Parameters
@@ -115,11 +115,15 @@ class MemoryStore(VectorStore):
             Where to keep the values, 16 bytes each.
         values : uint8 ndarray of shape (n_keys, size)
             One row for each key.
+        overwrite : bool, default=True
+            Whether to replace values that are there.
         """
         size, raw = values.shape[1], values.tobytes()
         with self._lock:
             for k, key in enumerate(keys):
                 full = namespace + key
+                if not overwrite and full in self._values:
+                    continue
                 old = self._values.pop(full, None)
                 if old is not None:
                     self._bytes -= self.cost(len(old))

@@ -44,9 +44,10 @@ def pack(namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> bytes:
     )
 
 
-def split(n: int, size: int) -> Iterator[slice]:
-    """Yield the rows of each block that n values of `size` bytes become."""
-    step = max(1, _MAX_BYTES // (size + _ROW_HEAD))
+def split(n: int, size: int, max_bytes: int | None = None) -> Iterator[slice]:
+    """Yield the rows of each block that n values of `size` bytes become, in a store of `max_bytes`."""
+    wanted = _MAX_BYTES if max_bytes is None else min(_MAX_BYTES, max_bytes // 16)
+    step = max(1, wanted // (size + _ROW_HEAD))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))
 

@@ -1,14 +1,12 @@
-"""One opened LMDB environment: how it is opened, checked and set aside, and the transactions on it.
+"""One opened LMDB environment: how it is opened, and the transactions on it.
 
-The only file that imports lmdb. What it raises: `Unusable` where a folder
-cannot hold a store, `Damaged` where the database contradicts itself, `NoRoom`
-and `Unusable` where something could not be written.
+It raises `Unusable` where a folder cannot hold a store or something cannot be
+written, and `Damaged` where the database contradicts itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import sys
@@ -18,13 +16,21 @@ from typing import Any, NamedTuple
 
 import lmdb
 import numpy as np
-from lmdb.verify import VerifyError, verify
 
 from skbert._store.base import merge_facts, namespaces_of
 from skbert._store.disk import blocks, places
 from skbert._store.disk.blocks import Block, DamagedBlockError
+from skbert._store.disk.soundness import (
+    Damaged,
+    Unusable,
+    bytes_of_pages,
+    check_pages,
+    problems,
+    translated,
+    verify_pages,
+)
 
-__all__ = ["DATA", "LOCK", "Damaged", "Database", "Put", "Unusable"]
+__all__ = ["DATA", "LOCK", "Database", "Put", "identity"]
 
 DATA, LOCK = "data.mdb", "lock.mdb"
 
@@ -35,41 +41,16 @@ _MAX_READERS = 1024  # 126 by default; slots of readers that died are freed only
 _LOCK_BYTES = 66 * 1024  # what LMDB wants for that many: 64 bytes each, and its header
 _PAD = 2**18  # bytes of the file behind its last page: more than the offsets within a page can reach
 _STEP = 2**20  # by which the file grows
-_VERIFIED_BYTES = 2**30  # larger files are not verified at opening: a gigabyte of small vectors takes about a second
 _PLACE = np.dtype([("block", ">u8"), ("row", ">u4")])  # a value of the index
-
-# These say that the file contradicts itself. Others (no room, too many readers) say nothing about what is in it.
-_DAMAGE = (
-    lmdb.CorruptedError,
-    lmdb.PageNotFoundError,
-    lmdb.InvalidError,
-    lmdb.VersionMismatchError,
-    lmdb.CursorFullError,
-    lmdb.PageFullError,
-    lmdb.IncompatibleError,
-    lmdb.BadValsizeError,
-    lmdb.BadTxnError,
-    lmdb.BadDbiError,
-    lmdb.KeyExistsError,
-    lmdb.PanicError,
-)
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class Unusable(Exception):
-    """A folder cannot hold a store, or cannot be written to now; the message says why."""
-
-
-class Damaged(Exception):
-    """The database contradicts itself; the message says how."""
 
 
 class Put(NamedTuple):
-    """Values to be kept: uint8 (n, size), a key for each."""
+    """Values to be kept: uint8 (n, size), a key for each; over those that are there, or only beside them."""
 
     namespace: bytes
     keys: Sequence[bytes]
     values: np.ndarray
+    overwrite: bool = True
 
 
 class Database:
@@ -84,6 +65,9 @@ class Database:
     def __init__(self, env: lmdb.Environment, folder: Path) -> None:
         self._env = env
         self._tree = env.open_db(None)
+        if any(self._tree.flags().values()):
+            msg = "its tree claims to be of another kind"
+            raise Damaged(msg)
         self.identity = identity(folder)
 
     @classmethod
@@ -103,17 +87,21 @@ class Database:
             raise Damaged(msg)
         try:
             places.reserve(folder / LOCK, _LOCK_BYTES)
-            env = _open(folder)
+            return cls._open_sound(folder)
         except OSError as error:
             raise Unusable(error.strerror or str(error)) from error
         except Unusable as error:
-            # Without a number of the system's it is lmdb's own no: to this file, or to how it is used.
-            if getattr(error.__cause__, "code", 1) == 0 and data.exists() and _problems(str(folder)):
+            # A damaged first page may ask for more memory than there is, or for another LMDB.
+            if problems(str(folder)) and problems(str(folder)):  # not because it saw a commit half done
                 raise Damaged(str(error)) from error
             raise
+
+    @classmethod
+    def _open_sound(cls, folder: Path) -> Database:
+        env = _open(folder)
         try:
-            with _translated():
-                _check_pages(env, data)  # before LMDB follows any pointer of the file
+            with translated():
+                check_pages(env, folder / DATA)  # before LMDB follows any pointer of the file
                 env.reader_check()
                 return cls(env, folder)
         except BaseException:
@@ -128,7 +116,7 @@ class Database:
 
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return which keys have a value of `size` bytes, bool (n,), those values, and how many were damaged."""
-        with _translated(), self._env.begin(buffers=True) as txn:
+        with translated(), self._env.begin(buffers=True) as txn:
             get, prefix = txn.get, b"i" + namespace
             # Bytes, not views: thousands of those set Python's garbage collector off. No longer than can be right,
             # whatever length a damaged entry claims.
@@ -179,12 +167,12 @@ class Database:
         Damaged
             Something contradicts itself.
         """
-        with _translated():
-            _verify(self._env)
+        with translated():
+            verify_pages(self._env)
 
     def held(self) -> tuple[dict[bytes, dict[str, Any]], dict[bytes, set[bytes]], int]:
         """Return the facts and the keys of each namespace, and the bytes that all takes."""
-        with _translated(), self._env.begin() as txn:
+        with translated(), self._env.begin() as txn:
             keys: dict[bytes, set[bytes]] = {}
             cursor = txn.cursor()
             if cursor.set_range(b"i"):
@@ -208,10 +196,13 @@ class Database:
 
     def commit(self, puts: Iterable[Put], facts: Mapping[bytes, Mapping[str, Any]], max_bytes: int | None) -> int:
         """Keep values for good, all or none, and return how many had to go for want of room, oldest first."""
-        with _translated(), self._env.begin(write=True) as txn:
+        with translated(), self._env.begin(write=True) as txn:
             number, entries = self._next_number(txn), []
             for put in puts:
-                for rows in blocks.split(*put.values.shape):
+                if not put.overwrite:
+                    put = _without_known(txn, put)
+                n, size = put.values.shape
+                for rows in blocks.split(n, size, max_bytes):
                     keys, name = put.keys[rows], _block_name(number)
                     txn.put(name, blocks.pack(put.namespace, keys, put.values[rows]))
                     entries += [(b"i" + put.namespace + key, _place(name, row)) for row, key in enumerate(keys)]
@@ -241,10 +232,10 @@ class Database:
         """
         data = Path(self._env.path()) / DATA
         with contextlib.suppress(OSError):
-            if data.stat().st_size >= _needed(self._env) + _PAD:
+            if data.stat().st_size >= bytes_of_pages(self._env) + _PAD:
                 return
             with self._env.begin(write=True):  # nobody writes now, so nothing that was written can be cut off
-                wanted = _needed(self._env) + _PAD
+                wanted = bytes_of_pages(self._env) + _PAD
                 if identity(data.parent) == self.identity and data.stat().st_size < wanted:
                     os.truncate(data, -(-wanted // _STEP) * _STEP)
 
@@ -277,7 +268,7 @@ class Database:
 
     def forget(self, model: str) -> int:
         """Delete all vectors of a model, and return how many."""
-        with _translated(), self._env.begin(write=True) as txn:
+        with translated(), self._env.begin(write=True) as txn:
             namespaces = set(namespaces_of(model, self._described(txn)))
             count = 0
             for name in self._block_names(txn):
@@ -298,45 +289,11 @@ def _place(name: bytes, row: int) -> bytes:
     return name[1:] + row.to_bytes(4, "big")
 
 
-def _needed(env: lmdb.Environment) -> int:
-    """Return the bytes that the pages of the last commit take."""
-    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
-
-
-def _check_pages(env: lmdb.Environment, data: Path) -> None:
-    """Raise `Damaged` where the file is too short for its pages, or where a page contradicts itself.
-
-    To touch a page behind the file's end kills the process, and so may a
-    damaged pointer: beyond what Python can catch. So the pages are looked at
-    by lmdb's verifier, which only reads the file.
-    """
-    size, needed = data.stat().st_size, _needed(env)
-    if size >= needed and size > _VERIFIED_BYTES:
-        return
-    try:
-        _verify(env)
-    except Damaged as error:
-        if size >= needed:
-            raise
-        msg = f"its {DATA} has {size:,} bytes where {needed:,} are needed"
-        raise Damaged(msg) from error
-
-
-def _verify(env: lmdb.Environment) -> None:
-    with env.begin():  # what it sees stays as it is, whatever others write meanwhile
-        if not _problems(env.path()):
-            return
-    with env.begin(write=True):  # unless it saw a commit half done: once more with all writers kept out
-        problems = _problems(env.path())
-    if problems:
-        raise Damaged(problems[0])
-
-
-def _problems(folder: str) -> list[str]:
-    try:
-        return verify(folder)
-    except VerifyError as error:
-        return [str(error)]
+def _without_known(txn: lmdb.Transaction, put: Put) -> Put:
+    """Return the values whose keys are not in the index."""
+    prefix = b"i" + put.namespace
+    new = [k for k, key in enumerate(put.keys) if txn.get(prefix + key) is None]
+    return put if len(new) == len(put.keys) else Put(put.namespace, [put.keys[k] for k in new], put.values[new])
 
 
 def identity(folder: Path) -> tuple[int, int] | None:
@@ -349,36 +306,22 @@ def identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _open(folder: Path) -> lmdb.Environment:
-    for size in _MAP_BYTES:
-        try:
-            with _translated():
-                return lmdb.open(
-                    str(folder),
-                    map_size=size,
-                    mode=0o600,
-                    max_readers=_MAX_READERS,
-                    max_spare_txns=0,  # a spare one would be carried into a fork
-                    readahead=False,  # reads are scattered
-                )
-        except lmdb.MemoryError as error:
-            refused = error
-    raise Unusable(str(refused))
+    with translated():
+        for size in _MAP_BYTES[:-1]:
+            with contextlib.suppress(lmdb.MemoryError):
+                return _open_with(folder, size)
+        return _open_with(folder, _MAP_BYTES[-1])
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn LMDB's errors into ours."""
-    try:
-        yield
-    except lmdb.MemoryError:
-        raise
-    except (*_DAMAGE, DamagedBlockError) as error:
-        raise Damaged(str(error) or type(error).__name__) from error
-    except lmdb.MapFullError as error:
-        msg = f"it has reached {_MAP_BYTES[0]:,} bytes"
-        raise Unusable(msg) from error
-    except lmdb.Error as error:
-        raise Unusable(str(error)) from error
+def _open_with(folder: Path, size: int) -> lmdb.Environment:
+    return lmdb.open(
+        str(folder),
+        map_size=size,
+        mode=0o600,
+        max_readers=_MAX_READERS,
+        max_spare_txns=0,  # a spare one would be carried into a fork
+        readahead=False,  # reads are scattered
+    )
 
 
 def _facts(raw: Any) -> dict[str, Any]:

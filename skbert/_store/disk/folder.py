@@ -22,7 +22,9 @@ import filelock
 import numpy as np
 
 from skbert._store.disk import places, usage
-from skbert._store.disk.database import DATA, LOCK, Damaged, Database, Put, Unusable, identity
+from skbert._store.disk.database import DATA, LOCK, Database, Put, identity
+from skbert._store.disk.forks import forks
+from skbert._store.disk.soundness import Damaged, Unusable
 from skbert._store.disk.writer import Writer
 from skbert.exceptions import CacheFormatError
 
@@ -33,6 +35,7 @@ _LABEL = "skbert-store.txt"
 _GATE = "open.lock"
 _ASIDE = ".damaged"
 _POLL = 0.02  # seconds between two looks at a lock that another process holds
+_LONG_TURN = 1.0  # seconds
 _MOST_OPEN = 8  # folders; each takes three file descriptors and address space
 
 
@@ -83,7 +86,7 @@ class Folder:
     @contextlib.contextmanager
     def use(self) -> Iterator[Database]:
         """Hold the database open; open it, where it is closed, new, or not the one that is there now."""
-        with _forks.held_off():
+        with forks.held_off():
             yield from self._use()
 
     def _use(self) -> Iterator[Database]:
@@ -94,6 +97,11 @@ class Folder:
             yield opened.database
         except Damaged as error:
             self._set_aside(opened, str(error))
+            raise
+        except Unusable:
+            with self._lock:  # a failed write can leave LMDB unfit for more, but not its file
+                if self._opened is opened:
+                    self._retire()
             raise
         finally:
             with self._lock:
@@ -123,6 +131,7 @@ class Folder:
             raise Unusable(msg)
         try:
             places.make_folder(self.path)
+            places.reserve(self.path / _GATE, 0)  # an error now, where the lock would wait for ever
             with self._gate():
                 self._check_format()
                 try:
@@ -152,6 +161,12 @@ class Folder:
                 raise CacheFormatError(msg)
             if told:
                 return
+        if not label.exists() and (self.path / DATA).exists():
+            msg = (
+                f"The folder {str(self.path)!r} holds a database, {DATA}, that skbert did not make: there is no "
+                f"{_LABEL} beside it. Give `cache` a folder of its own."
+            )
+            raise CacheFormatError(msg)
         descriptor = os.open(label, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"Vectors of texts, kept by skbert, format {FORMAT}\nTo forget them, delete this folder.\n")
@@ -175,6 +190,7 @@ class Folder:
         try:
             if self._opened is not None and self._opened.users == 0:
                 self._retire()
+                self._writer.rest()
             return self._opened is None
         finally:
             self._lock.release()
@@ -204,24 +220,33 @@ class Folder:
         os.replace(self.path / DATA, self.path / (DATA + _ASIDE))
         (self.path / LOCK).unlink(missing_ok=True)
         self._tell(
-            f"{reason}. It was set aside as {DATA + _ASIDE!r}, and its vectors are computed again",
+            f"{self._without_path(reason)}. It was set aside as {DATA + _ASIDE!r}, and its vectors are computed again",
             f"aside {time.time()}",
         )
 
+    @property
+    def is_store(self) -> bool:
+        """Whether skbert has put its label here."""
+        return os.path.isfile(self.path / _LABEL)
+
     def clear(self) -> int:
         """Delete the files, which gives the disk its room back; return how many vectors were in them."""
+        if not self.is_store:
+            return 0
         self.wait()
         count = 0
         with contextlib.suppress(Unusable, Damaged), self.use() as database:
             count = sum(len(keys) for keys in database.held()[1].values())
         with self._lock:
-            self.facts.clear()
-            if not os.path.isdir(self.path):
+            try:
+                with self._gate():
+                    for name in (DATA, LOCK, DATA + _ASIDE):
+                        (self.path / name).unlink(missing_ok=True)
+                    usage.reset(self.path)
+            except OSError as error:
+                self._tell(f"{error.strerror}. Nothing was forgotten", f"clear {time.time()}")
                 return 0
-            with self._gate():
-                for name in (DATA, LOCK, DATA + _ASIDE):
-                    (self.path / name).unlink(missing_ok=True)
-                usage.reset(self.path)
+            self.facts.clear()
             self._retire()
         return count
 
@@ -236,7 +261,7 @@ class Folder:
             self._tell_unusable(error)
             return np.zeros(len(keys), dtype=bool), np.empty((0, size), dtype=np.uint8)
         if damaged:
-            self._tell(f"{damaged:,} of its vectors were damaged and are computed again", f"damaged {time.time()}")
+            self._tell("some of its vectors were damaged, and are computed again", f"damaged {time.time()}")
             # Where values were hit, the tree that holds them may have been.
             with contextlib.suppress(Unusable, Damaged), self.use() as database:
                 database.check()
@@ -261,7 +286,7 @@ class Folder:
                 if last:
                     self._tell_unusable(error)
                 continue
-            except (Unusable, CacheFormatError) as error:
+            except Exception as error:  # whatever it is, the caller has its vectors and goes on
                 self._tell_unusable(error)
                 return 0
             if identity(self.path) == database.identity or last:
@@ -315,16 +340,23 @@ class Folder:
                 self._tell_unusable(error)
                 yield  # without a store every process works for itself
                 return
+            start = time.monotonic()
             try:
                 yield
             finally:
                 lock.release()
+            if time.monotonic() - start > _LONG_TURN:
+                time.sleep(1.5 * _POLL)  # who waits looks now and then only, and shall find it free
 
     # -- telling -------------------------------------------------------------------------------------------------
 
     def _tell_unusable(self, error: Exception) -> None:
-        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
-        self._tell(f"{reason}. skbert goes on without it: vectors are not kept", "unusable")
+        reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        self._tell(f"{self._without_path(reason)}. skbert goes on without it: vectors are not kept", "unusable")
+
+    def _without_path(self, reason: str) -> str:
+        """Return LMDB's words without the path that stands before all of ours."""
+        return reason.removeprefix(f"{self.path}: ").rstrip(".")
 
     def _tell(self, what: str, kind: str) -> None:
         message = f"The vector store in {str(self.path)!r}: {what}."
@@ -340,59 +372,6 @@ class Folder:
         return told
 
 
-class _Forks:
-    """Lets the process fork only while no thread is in a database, whose transactions a child would inherit."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._forking = False
-        self._mine = threading.local()
-        self._watching = False
-
-    @contextlib.contextmanager
-    def held_off(self) -> Iterator[None]:
-        """Keep forks waiting."""
-        depth = getattr(self._mine, "depth", 0)
-        with self._changed:
-            if depth == 0:
-                self._changed.wait_for(lambda: not self._forking)
-                self._inside += 1
-            self._mine.depth = depth + 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._mine.depth = depth
-                if depth == 0:
-                    self._inside -= 1
-                    self._changed.notify_all()
-
-    def watch(self) -> None:
-        """Have Python call this at every fork from now on."""
-        with self._changed:
-            if not self._watching and hasattr(os, "register_at_fork"):
-                os.register_at_fork(before=self._before, after_in_parent=self._after, after_in_child=self._in_child)
-                self._watching = True
-
-    def _before(self) -> None:
-        with self._changed:
-            if not getattr(self._mine, "depth", 0):  # else this thread would wait for itself
-                self._changed.wait_for(lambda: self._inside == 0)
-            self._forking = True
-
-    def _after(self) -> None:
-        with self._changed:
-            self._forking = False
-            self._changed.notify_all()
-
-    def _in_child(self) -> None:
-        self.__init__()  # type: ignore[misc]  # the other threads, and what they held, are not here
-        self._watching = True
-        _begin_anew()
-
-
-_forks = _Forks()
 _folders: dict[Path, Folder] = {}
 _folders_lock = threading.Lock()
 
@@ -400,7 +379,7 @@ _folders_lock = threading.Lock()
 def folder_at(path: Path) -> Folder:
     """Return the folder of this process at `path`."""
     real = Path(os.path.realpath(path))
-    _forks.watch()
+    forks.watch(_begin_anew)
     with _folders_lock:
         if real not in _folders:
             _folders[real] = Folder(real)

@@ -52,7 +52,7 @@ def reserve(path: Path, size: int) -> None:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         missing = size - os.fstat(file).st_size
-        if hasattr(os, "posix_fallocate"):
+        if size and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file, 0, size)
         elif missing > 0:
             os.lseek(file, 0, os.SEEK_END)

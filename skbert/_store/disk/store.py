@@ -68,8 +68,11 @@ class DiskStore(VectorStore):
     so once. The one thing that no Python process survives is a database that
     another program cuts short while it is open.
 
-    *Processes.* ``copy.deepcopy``, ``clone`` and pickling keep the folder.
-    After a fork the child opens the folder anew.
+    *Processes.* ``copy.deepcopy``, ``clone`` and pickling keep the folder and
+    the limit; the folder does not know the limit, which holds for what is
+    written through this store. After a fork the child opens the folder anew;
+    it can read, but PyTorch on a CPU may hang in a child whose parent has used
+    it, so let workers that embed be started afresh, as joblib does by default.
 
     References
     ----------
@@ -105,8 +108,13 @@ class DiskStore(VectorStore):
         if os.path.isfile(self.folder):
             msg = f"The 'folder' parameter of DiskStore must be a folder. Got {str(self.folder)!r} instead, a file."
             raise InvalidParameterError(msg)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Owe nothing: at first, and in a forked child, whose parent waits for what it has put itself."""
+        self._process = os.getpid()
         self._lock = threading.Lock()
-        self._writing: list[tuple[int, Future[int]]] = []  # with the process: a fork owes nothing for its parent
+        self._writing: list[Future[int]] = []
 
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
         """Return which keys have a value of `size` bytes, and those values.
@@ -129,7 +137,7 @@ class DiskStore(VectorStore):
         """
         return folder_at(self.folder).get_many(namespace, keys, size)
 
-    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> None:
+    def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray, *, overwrite: bool = True) -> None:
         """Hand values to the thread that writes them; `flush` waits for it.
 
         Parameters
@@ -140,10 +148,15 @@ class DiskStore(VectorStore):
             Where to keep the values, 16 bytes each.
         values : uint8 ndarray of shape (n_keys, size)
             One row for each key; not to be changed afterwards.
+        overwrite : bool, default=True
+            Whether to replace values that are there.
         """
         if len(keys):
-            put = Put(namespace, keys, values)
-            self._writing.append((os.getpid(), folder_at(self.folder).put_many(put, self.max_bytes)))
+            future = folder_at(self.folder).put_many(Put(namespace, keys, values, overwrite), self.max_bytes)
+            if self._process != os.getpid():
+                self._begin()
+            with self._lock:
+                self._writing.append(future)
 
     def flush(self) -> int:
         """Wait until what was put is on the disk.
@@ -153,13 +166,16 @@ class DiskStore(VectorStore):
         int
             How many vectors were dropped for it, to stay below `max_bytes`.
         """
-        waited = [entry for entry in list(self._writing) if entry[0] == os.getpid()]
-        for _, future in waited:
+        if self._process != os.getpid():
+            self._begin()
+        with self._lock:
+            waited = list(self._writing)
+        for future in waited:
             future.result()
         with self._lock:  # of threads that wait for the same, one counts it
-            mine = [entry for entry in waited if entry in self._writing]
-            self._writing = [entry for entry in self._writing if entry not in mine and entry[0] == os.getpid()]
-        return sum(future.result() for _, future in mine)
+            mine = [future for future in waited if future in self._writing]
+            self._writing = [future for future in self._writing if future not in mine]
+        return sum(future.result() for future in mine)
 
     def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
         """Remember what the values of a namespace are.
@@ -232,9 +248,8 @@ class DiskStore(VectorStore):
         """
         folder = folder_at(self.folder)
         if model is None:
-            return folder.clear() if os.path.isdir(self.folder) else 0
-        namespaces_of(model, folder.held()[0] if os.path.isdir(self.folder) else {})  # an unknown model is an error
-        return folder.forget(model)
+            return folder.clear()
+        return folder.forget(model) if folder.is_store else len(namespaces_of(model, {}))  # which is an error
 
     def info(self) -> StoreInfo:
         """Return what the folder holds and has been asked for.
@@ -246,7 +261,7 @@ class DiskStore(VectorStore):
             hits, misses, evictions), counted over all processes. Reading all
             keys takes about a second for a million vectors.
         """
-        if not os.path.isdir(self.folder):
+        if not folder_at(self.folder).is_store:
             return StoreInfo((), (), 0, 0, 0, self.max_bytes, 0, 0, 0)
         facts, keys, used = folder_at(self.folder).held()
         return StoreInfo(

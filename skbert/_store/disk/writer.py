@@ -49,6 +49,13 @@ class Writer:
         done.set_result(self._drain())
         return done
 
+    def rest(self) -> None:
+        """Let the thread end if it has nothing to do; the next put starts another."""
+        with self._changed:
+            if self._bytes == 0 and self._thread is not None:
+                self._thread.shutdown(wait=False)
+                self._thread = None
+
     def wait(self) -> None:
         """Wait until all that was put is written."""
         with self._changed:
@@ -70,11 +77,11 @@ class Writer:
 
 
 def _joined(puts: list[Put]) -> list[Put]:
-    """Return puts of one namespace and size as one, so that small ones become whole blocks."""
-    groups: dict[tuple[bytes, int], list[Put]] = {}
+    """Return puts of one kind as one, so that small ones become whole blocks."""
+    groups: dict[tuple[bytes, int, bool], list[Put]] = {}
     for put in puts:
-        groups.setdefault((put.namespace, put.values.shape[1]), []).append(put)
+        groups.setdefault((put.namespace, put.values.shape[1], put.overwrite), []).append(put)
     return [
-        Put(namespace, [key for put in group for key in put.keys], np.concatenate([put.values for put in group]))
-        for (namespace, _), group in groups.items()
+        Put(space, [key for put in group for key in put.keys], np.concatenate([put.values for put in group]), overwrite)
+        for (space, _, overwrite), group in groups.items()
     ]
