@@ -16,7 +16,8 @@ import pytest
 import skbert._store
 from skbert import DiskStore, cache_info, clear_cache
 from skbert._store.disk import places
-from skbert.exceptions import CacheFormatError
+from skbert._store.disk.database import Database
+from skbert.exceptions import CacheFormatError, InvalidParameterError
 from tests._disk import (
     SIZE,
     SPACE,
@@ -232,3 +233,70 @@ def test_a_folder_whose_place_a_file_took(tmp_path):
     assert store.get_many(SPACE, keys(range(100)), SIZE)[1].shape == (0, SIZE)
     assert store.troubles() != store.troubles() == []
     assert folder.read_text() == "mine"
+
+
+# -- whose folder ------------------------------------------------------------------------------------------------
+
+
+def test_a_database_of_others_is_refused_and_left_as_it_is(tiny_bert_folder, tmp_path):
+    """LMDB data sets have the same file names; without skbert's label nothing is written, renamed or deleted."""
+    with lmdb.open(str(tmp_path), map_size=2**20) as env, env.begin(write=True) as txn:
+        txn.put(b"an image", b"of theirs")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(CacheFormatError, match=r"that skbert did not make.*Give `cache` a folder of its own"):
+        transform(tiny_bert_folder, tmp_path, TEXTS)
+    assert cache_info(tmp_path).vectors == 0
+    clear_cache(tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert {file.name for file in tmp_path.iterdir()} - set(before) <= {"open.lock"}
+
+
+def test_asking_makes_no_store(tmp_path):
+    """cache_info and clear_cache leave a folder that is no store, and one that is not there, as they are."""
+    (tmp_path / "data.mdb").write_bytes(b"notes")
+    for folder in (tmp_path, tmp_path / "none"):
+        assert cache_info(folder).bytes == 0
+        clear_cache(folder)
+        with pytest.raises(InvalidParameterError, match="no model"):
+            clear_cache(folder, model="x")
+    assert [file.name for file in tmp_path.iterdir()] == ["data.mdb"]
+
+
+def test_a_model_is_named_as_it_was_used(tiny_bert_folder, tmp_path, monkeypatch):
+    """Its folder from anywhere, its SHA-256, or the first digits of that."""
+    (weights,) = {model.weights for model in _after(tiny_bert_folder, tmp_path).models}
+    monkeypatch.chdir(Path(tiny_bert_folder).parent)
+    for name in (tiny_bert_folder, Path(tiny_bert_folder).name, f"{tiny_bert_folder}/", weights, weights[:12]):
+        assert _after(tiny_bert_folder, tmp_path).vectors == len(TEXTS)
+        clear_cache(tmp_path, model=name)
+        assert cache_info(tmp_path).vectors == 0
+    with pytest.raises(InvalidParameterError, match=r"'model' parameter of clear_cache .* Got 5 instead"):
+        clear_cache(tmp_path, model=5)
+
+
+def _after(model, folder):
+    transform(model, folder, TEXTS)
+    return cache_info(folder)
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("odd"), OSError(5, "Input/output error")])
+def test_no_fault_of_writing_is_the_callers(tiny_bert_folder, tmp_path, monkeypatch, fault):
+    """Whatever the writer meets: the vectors come, one warning too, and the next call is well again."""
+
+    def failing(*_):
+        raise fault
+
+    store = DiskStore(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "commit", failing)
+        assert len(right(tiny_bert_folder, store)) == 1
+    assert right(tiny_bert_folder, store) == []
+    assert store.info().vectors == len(TEXTS)
+
+
+def test_a_place_where_no_file_can_be_made_does_not_hang(tiny_bert_folder):
+    """Where making a file says "not there", a lock would be tried for ever."""
+    if not Path("/proc/self").exists():
+        pytest.skip("needs /proc")
+    (told,) = right(tiny_bert_folder, "/proc")
+    assert "goes on without it" in told

@@ -238,8 +238,9 @@ def test_what_is_stored_keeps_its_bits(folder, tmp_path, kind):
     cold = last.transform(texts)
     # Other batch-mates, so that some of the last layer's vectors come out with other last bits.
     BertEmbedder(folder, device="cpu", cache=store, layers=(-2, -1), batch_tokens=200).transform([*texts[::2], "new"])
+    BertEmbedder(folder, device="cpu", cache=store, layers=0, batch_tokens=100, store_layers="all").transform(texts[9:])
     assert np.array_equal(last.transform(texts), cold)
-    assert store.info().vectors == 50 + 26 + 1
+    assert store.info().misses == 50 + 26 + 41
 
 
 def test_a_search_over_layers_and_poolings_embeds_what_is_not_yet_there(folder):

@@ -147,9 +147,9 @@ def clear_cache(cache: Cache = "memory", *, model: str | os.PathLike[str] | None
 
 
 def _existing(cache: Cache) -> VectorStore:
-    store = open_store(cache)
+    store = open_store(cache) if is_cache(cache) else None
     if store is None:
-        msg = f"The 'cache' parameter must be {CACHE_TEXT}. Got None instead."
+        msg = f"The 'cache' parameter must be {CACHE_TEXT}. Got {cache!r} instead."
         raise InvalidParameterError(msg)
     return store
 
