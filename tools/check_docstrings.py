@@ -42,7 +42,7 @@ def public_objects() -> Iterator[tuple[str, str]]:
             dotted = f"{module.__name__}.{name}"
             if inspect.isclass(thing):
                 yield dotted, "exception" if issubclass(thing, BaseException) else "class"
-                yield from ((f"{dotted}.{method}", "method") for method in own_methods(thing))
+                yield from ((documented(thing, method, dotted), "method") for method in own_methods(thing))
             else:
                 yield dotted, "function"
 
@@ -58,6 +58,14 @@ def own_methods(cls: type) -> list[str]:
         if (getattr(function, "__module__", None) or "").split(".")[0] == PACKAGE:
             found.append(name)
     return found
+
+
+def documented(cls: type, method: str, dotted: str) -> str:
+    """Return the dotted name of `method` in the class that documents it: `cls`, or one that it inherits from."""
+    holders = [base for base in cls.__mro__ if getattr(vars(base).get(method), "__doc__", None)]
+    if not holders or holders[0] is cls:
+        return f"{dotted}.{method}"
+    return f"{holders[0].__module__}.{holders[0].__qualname__}.{method}"
 
 
 def checks_for(kind: str, settings: dict[str, Any]) -> set[str]:

@@ -98,39 +98,133 @@ class VectorStore(ABC):
 
     @abstractmethod
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return which keys have a value of `size` bytes, bool (n,), and those values, uint8 (n_found, size)."""
+        """Return which keys have a value of `size` bytes, and those values.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        keys : sequence of bytes
+            What to look for, 16 bytes each.
+        size : int
+            Bytes a value.
+
+        Returns
+        -------
+        found : bool ndarray of shape (n_keys,)
+            Damaged values are not found.
+        values : uint8 ndarray of shape (n_found, size)
+            In the order of `keys`.
+        """
 
     @abstractmethod
     def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray, *, overwrite: bool = True) -> None:
-        """Keep `values`, uint8 (n, size), one for each key; may return before they are kept."""
+        """Keep values under their keys; may return before they are kept.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        keys : sequence of bytes
+            Where to keep the values, 16 bytes each.
+        values : uint8 ndarray of shape (n_keys, size)
+            One row for each key; not to be changed afterwards.
+        overwrite : bool, default=True
+            Whether to replace values that are there.
+        """
 
     @abstractmethod
     def flush(self) -> int:
-        """Wait until all that was put is kept for good; return how many values were dropped since the last flush."""
+        """Wait until all that was put is kept for good.
+
+        Returns
+        -------
+        int
+            Values dropped since the last flush, to stay below the limit.
+        """
 
     @abstractmethod
     def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
-        """Remember what the values of `namespace` are: "names", "weights", "layer", "pooling" and what else helps."""
+        """Remember what the values of a namespace are.
+
+        Parameters
+        ----------
+        namespace : bytes
+            16 bytes.
+        facts : mapping
+            "names", "weights", "layer", "pooling" and more; JSON can hold it.
+        """
 
     @abstractmethod
     def cost(self, size: int) -> int:
-        """Return the bytes that one value of `size` bytes takes, bookkeeping included."""
+        """Return the bytes that one value takes, bookkeeping included.
+
+        Parameters
+        ----------
+        size : int
+            Length of the value in bytes.
+
+        Returns
+        -------
+        int
+            About, where it lies on a disk.
+        """
 
     @abstractmethod
     def larger(self, max_bytes: int) -> str:
-        """Return the code for such a store with this limit, for messages."""
+        """Return the code for such a store with another limit.
+
+        Parameters
+        ----------
+        max_bytes : int
+            The limit in bytes.
+
+        Returns
+        -------
+        str
+            For messages.
+        """
 
     @abstractmethod
     def tally(self, hits: int, misses: int) -> None:
-        """Add to the counts of texts found and texts embedded."""
+        """Add to the counts of texts found and texts embedded.
+
+        Parameters
+        ----------
+        hits : int
+            Texts found.
+        misses : int
+            Texts embedded.
+        """
 
     @abstractmethod
     def clear(self, model: str | None = None) -> int:
-        """Forget every value, or those of one model; return how many. Without `model` the counts go to 0 as well."""
+        """Forget every value and set the counts to 0, or forget those of one model.
+
+        Parameters
+        ----------
+        model : str or None, default=None
+            A name or folder under which texts were embedded, or the SHA-256 of
+            the weights or its beginning. None is all models, and gives the disk
+            its room back; what one model leaves is filled again.
+
+        Returns
+        -------
+        int
+            Values forgotten.
+        """
 
     @abstractmethod
     def info(self) -> StoreInfo:
-        """Return what the store holds and has been asked for."""
+        """Return what the store holds and has been asked for.
+
+        Returns
+        -------
+        StoreInfo
+            A named tuple (models, layers, texts, vectors, bytes, max_bytes,
+            hits, misses, evictions). Reading all keys takes about a second for
+            a million vectors.
+        """
 
     def troubles(self) -> list[str]:
         """Return what went wrong and was not told yet; each thing is told once a process.

@@ -73,24 +73,6 @@ class MemoryStore(VectorStore):
         self._dropped = 0  # since the last flush, not yet among the evictions
 
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return which keys have a value of `size` bytes, and those values.
-
-        Parameters
-        ----------
-        namespace : bytes
-            16 bytes.
-        keys : sequence of bytes
-            What to look for, 16 bytes each.
-        size : int
-            Bytes a value.
-
-        Returns
-        -------
-        found : bool ndarray of shape (n_keys,)
-            Those found count as used just now.
-        values : uint8 ndarray of shape (n_found, size)
-            In the order of `keys`.
-        """
         with self._lock:
             values, young = self._values, self._values.move_to_end
             taken = [values.get(namespace + key) for key in keys]
@@ -105,19 +87,6 @@ class MemoryStore(VectorStore):
         return found, np.frombuffer(b"".join(taken), dtype=np.uint8).reshape(len(taken), size)  # type: ignore[arg-type]
 
     def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray, *, overwrite: bool = True) -> None:
-        """Keep values under their keys, dropping the least recently used where room is short.
-
-        Parameters
-        ----------
-        namespace : bytes
-            16 bytes.
-        keys : sequence of bytes
-            Where to keep the values, 16 bytes each.
-        values : uint8 ndarray of shape (n_keys, size)
-            One row for each key.
-        overwrite : bool, default=True
-            Whether to replace values that are there.
-        """
         size, raw = values.shape[1], values.tobytes()
         with self._lock:
             for k, key in enumerate(keys):
@@ -135,89 +104,27 @@ class MemoryStore(VectorStore):
                     self._dropped += 1
 
     def flush(self) -> int:
-        """Return how many values were dropped since the last flush.
-
-        Returns
-        -------
-        int
-            Values dropped to stay below `max_bytes`.
-        """
         with self._lock:
             dropped, self._dropped = self._dropped, 0
             self._evictions += dropped
         return dropped
 
     def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
-        """Remember what the values of a namespace are.
-
-        Parameters
-        ----------
-        namespace : bytes
-            16 bytes.
-        facts : mapping
-            "names", "weights", "layer", "pooling" and more.
-        """
         with self._lock:
             self._facts[namespace] = merge_facts(self._facts.get(namespace), facts)
 
-    def cost(self, value_bytes: int) -> int:
-        """Return the bytes that one value takes, bookkeeping included.
-
-        Parameters
-        ----------
-        value_bytes : int
-            Length of the value in bytes.
-
-        Returns
-        -------
-        int
-            `value_bytes` and 220.
-        """
-        return value_bytes + _OVERHEAD
+    def cost(self, size: int) -> int:
+        return size + _OVERHEAD
 
     def larger(self, max_bytes: int) -> str:
-        """Return the code for such a store with another limit.
-
-        Parameters
-        ----------
-        max_bytes : int
-            The limit in bytes.
-
-        Returns
-        -------
-        str
-            For messages.
-        """
         return f"cache=MemoryStore(max_bytes={max_bytes})"
 
     def tally(self, hits: int, misses: int) -> None:
-        """Add to the counts of texts found and texts embedded.
-
-        Parameters
-        ----------
-        hits : int
-            Texts found.
-        misses : int
-            Texts embedded.
-        """
         with self._lock:
             self._hits += hits
             self._misses += misses
 
     def clear(self, model: str | None = None) -> int:
-        """Forget every vector and set the counts to 0, or forget the vectors of one model.
-
-        Parameters
-        ----------
-        model : str or None, default=None
-            A name or folder that the model was used under, or the SHA-256 of
-            its weights. None is all models.
-
-        Returns
-        -------
-        int
-            Vectors forgotten.
-        """
         with self._lock:
             if model is None:
                 count = len(self._values)
@@ -234,14 +141,6 @@ class MemoryStore(VectorStore):
             return len(keys)
 
     def info(self) -> StoreInfo:
-        """Return what the store holds and has been asked for.
-
-        Returns
-        -------
-        StoreInfo
-            A named tuple (models, layers, texts, vectors, bytes, max_bytes,
-            hits, misses, evictions).
-        """
         with self._lock:
             held: dict[bytes, set[bytes]] = {namespace: set() for namespace in self._facts}
             for full in self._values:

@@ -117,40 +117,9 @@ class DiskStore(VectorStore):
         self._writing: list[Future[int]] = []
 
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return which keys have a value of `size` bytes, and those values.
-
-        Parameters
-        ----------
-        namespace : bytes
-            16 bytes.
-        keys : sequence of bytes
-            What to look for, 16 bytes each.
-        size : int
-            Bytes a value.
-
-        Returns
-        -------
-        found : bool ndarray of shape (n_keys,)
-            Values that are damaged are not found.
-        values : uint8 ndarray of shape (n_found, size)
-            In the order of `keys`.
-        """
         return folder_at(self.folder).get_many(namespace, keys, size)
 
     def put_many(self, namespace: bytes, keys: Sequence[bytes], values: np.ndarray, *, overwrite: bool = True) -> None:
-        """Hand values to the thread that writes them; `flush` waits for it.
-
-        Parameters
-        ----------
-        namespace : bytes
-            16 bytes.
-        keys : sequence of bytes
-            Where to keep the values, 16 bytes each.
-        values : uint8 ndarray of shape (n_keys, size)
-            One row for each key; not to be changed afterwards.
-        overwrite : bool, default=True
-            Whether to replace values that are there.
-        """
         if len(keys):
             future = folder_at(self.folder).put_many(Put(namespace, keys, values, overwrite), self.max_bytes)
             if self._process != os.getpid():
@@ -159,13 +128,6 @@ class DiskStore(VectorStore):
                 self._writing.append(future)
 
     def flush(self) -> int:
-        """Wait until what was put is on the disk.
-
-        Returns
-        -------
-        int
-            How many vectors were dropped for it, to stay below `max_bytes`.
-        """
         if self._process != os.getpid():
             self._begin()
         with self._lock:
@@ -178,89 +140,24 @@ class DiskStore(VectorStore):
         return sum(future.result() for future in mine)
 
     def describe(self, namespace: bytes, facts: Mapping[str, Any]) -> None:
-        """Remember what the values of a namespace are.
-
-        Parameters
-        ----------
-        namespace : bytes
-            16 bytes.
-        facts : mapping
-            "names", "weights", "layer", "pooling" and more; JSON can hold it.
-        """
         folder_at(self.folder).facts[namespace] = facts
 
     def cost(self, size: int) -> int:
-        """Return the bytes on the disk that one value takes, about.
-
-        Parameters
-        ----------
-        size : int
-            Length of the value in bytes.
-
-        Returns
-        -------
-        int
-            `size` and 270.
-        """
         return size + _OVERHEAD
 
     def larger(self, max_bytes: int) -> str:
-        """Return the code for such a store with another limit.
-
-        Parameters
-        ----------
-        max_bytes : int
-            The limit in bytes.
-
-        Returns
-        -------
-        str
-            For messages.
-        """
         return f"cache=DiskStore({str(self.folder)!r}, max_bytes={max_bytes})"
 
     def tally(self, hits: int, misses: int) -> None:
-        """Add to the counts of texts found and texts embedded, over all processes.
-
-        Parameters
-        ----------
-        hits : int
-            Texts found.
-        misses : int
-            Texts embedded.
-        """
         folder_at(self.folder).count(hits, misses, 0)
 
     def clear(self, model: str | None = None) -> int:
-        """Forget every vector and set the counts to 0, or forget the vectors of one model.
-
-        Parameters
-        ----------
-        model : str or None, default=None
-            A name or folder that the model was used under, or the SHA-256 of
-            its weights. None is all models, and gives the disk its room back;
-            what one model leaves is filled again.
-
-        Returns
-        -------
-        int
-            Vectors forgotten.
-        """
         folder = folder_at(self.folder)
         if model is None:
             return folder.clear()
         return folder.forget(model) if folder.is_store else len(namespaces_of(model, {}))  # which is an error
 
     def info(self) -> StoreInfo:
-        """Return what the folder holds and has been asked for.
-
-        Returns
-        -------
-        StoreInfo
-            A named tuple (models, layers, texts, vectors, bytes, max_bytes,
-            hits, misses, evictions), counted over all processes. Reading all
-            keys takes about a second for a million vectors.
-        """
         if not folder_at(self.folder).is_store:
             return StoreInfo((), (), 0, 0, 0, self.max_bytes, 0, 0, 0)
         facts, keys, used = folder_at(self.folder).held()
@@ -273,29 +170,10 @@ class DiskStore(VectorStore):
         )
 
     def troubles(self) -> list[str]:
-        """Return what went wrong with this folder and was not told yet.
-
-        Returns
-        -------
-        list of str
-            Sentences for the user.
-        """
         return folder_at(self.folder).troubles()
 
     @contextlib.contextmanager
     def turn(self, name: bytes) -> Iterator[None]:
-        """Let one caller at a time work under this name, of all processes.
-
-        Parameters
-        ----------
-        name : bytes
-            16 bytes.
-
-        Yields
-        ------
-        None
-            When the turn has come.
-        """
         with folder_at(self.folder).turn(name):
             yield
 
