@@ -17,6 +17,8 @@ import skbert._store
 from skbert import DiskStore, cache_info, clear_cache
 from skbert._store.disk import places
 from skbert._store.disk.database import Database
+from skbert._store.disk.folder import folder_at
+from skbert._store.disk.soundness import Unusable
 from skbert.exceptions import CacheFormatError, InvalidParameterError
 from tests._disk import (
     SIZE,
@@ -300,3 +302,31 @@ def test_a_place_where_no_file_can_be_made_does_not_hang(tiny_bert_folder):
         pytest.skip("needs /proc")
     (told,) = right(tiny_bert_folder, "/proc")
     assert "goes on without it" in told
+
+
+def test_mount_points_may_have_any_name(tmp_path):
+    """Other people's mounts are read as the system writes them: octal escapes, any alphabet, even no text."""
+    table = tmp_path / "mounts"
+    lines = "/dev/a / ext4 rw\n/dev/b /media/łódź\\0401 vfat rw\nhost:/x /tmp/łódź\\0401 nfs4 rw\n"
+    table.write_bytes(lines.encode() + b"c /\xff ext4\n")
+    assert places.network_file_system(Path("/tmp/łódź 1/vectors"), table) == "nfs4"
+    assert places.network_file_system(Path("/media/łódź 1/vectors"), table) is None
+
+
+def test_a_failed_write_while_another_reads_loses_neither(tmp_path, monkeypatch):
+    """The files are not opened a second time under a reader; the write is tried once more."""
+    store, some, failures = DiskStore(tmp_path), keys(range(5)), [Unusable("no room, once")]
+    put(store, some)
+    commit = Database.commit
+
+    def failing_once(self, *args):
+        if failures:
+            raise failures.pop()
+        return commit(self, *args)
+
+    monkeypatch.setattr(Database, "commit", failing_once)
+    with folder_at(tmp_path).use():
+        put(store, keys(range(5, 9)))
+        assert there(store, some).all()
+    assert there(store, keys(range(9))).all()
+    assert store.troubles() == []

@@ -94,7 +94,7 @@ class VectorStore(ABC):
     goes_first = "used least recently"  # which values are dropped where room is short
 
     def __init__(self) -> None:
-        self._turns: defaultdict[bytes, threading.Lock] = defaultdict(threading.Lock)
+        self._turns: defaultdict[tuple[int, bytes], threading.Lock] = defaultdict(threading.Lock)
 
     @abstractmethod
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +250,7 @@ class VectorStore(ABC):
         None
             When the turn has come.
         """
-        with self._turns[name]:
+        with self._turns[os.getpid(), name]:  # a forked child does not wait for its parent's threads
             yield
 
 

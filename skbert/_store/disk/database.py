@@ -68,7 +68,12 @@ class Database:
         if any(self._tree.flags().values()):
             msg = "its tree claims to be of another kind"
             raise Damaged(msg)
-        self.identity = identity(folder)
+        found = identity(folder)
+        if found is None:
+            msg = "its files were deleted while it was being opened"
+            raise Unusable(msg)
+        self.identity = found
+        self._is_checked = False
 
     @classmethod
     def open(cls, folder: Path) -> Database:
@@ -121,7 +126,11 @@ class Database:
             # Bytes, not views: thousands of those set Python's garbage collector off. No longer than can be right,
             # whatever length a damaged entry claims.
             got = [bytes(get(prefix + key, b"")[: _PLACE.itemsize + 1]) for key in keys]
-            found = np.fromiter((len(place) == _PLACE.itemsize for place in got), bool, len(got))
+            lengths = np.fromiter(map(len, got), np.intp, len(got))
+            found = lengths == _PLACE.itemsize
+            if not (found | (lengths == 0)).all():  # to write beside such an entry would damage its neighbours
+                msg = "an entry of its index has a wrong length"
+                raise Damaged(msg)
             asked = np.flatnonzero(found)
             if len(asked) == 0:
                 return found, np.empty((0, size), dtype=np.uint8), 0
@@ -159,14 +168,17 @@ class Database:
         except DamagedBlockError:
             return None
 
-    def check(self) -> None:
-        """Verify the whole structure.
+    def check_once(self) -> None:
+        """Verify the whole structure, if that was not done since the last commit.
 
         Raises
         ------
         Damaged
             Something contradicts itself.
         """
+        if self._is_checked:
+            return
+        self._is_checked = True
         with translated():
             verify_pages(self._env)
 
@@ -196,6 +208,7 @@ class Database:
 
     def commit(self, puts: Iterable[Put], facts: Mapping[bytes, Mapping[str, Any]], max_bytes: int | None) -> int:
         """Keep values for good, all or none, and return how many had to go for want of room, oldest first."""
+        self._is_checked = False
         with translated(), self._env.begin(write=True) as txn:
             number, entries = self._next_number(txn), []
             for put in puts:
@@ -231,7 +244,7 @@ class Database:
         than the number of its pages says.
         """
         data = Path(self._env.path()) / DATA
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, lmdb.Error):
             if data.stat().st_size >= bytes_of_pages(self._env) + _PAD:
                 return
             with self._env.begin(write=True):  # nobody writes now, so nothing that was written can be cut off

@@ -25,7 +25,7 @@ from skbert._store.disk import places, usage
 from skbert._store.disk.database import DATA, LOCK, Database, Put, identity
 from skbert._store.disk.forks import forks
 from skbert._store.disk.soundness import Damaged, Unusable
-from skbert._store.disk.writer import Writer
+from skbert._store.disk.writer import Writer, joined
 from skbert.exceptions import CacheFormatError
 
 __all__ = ["FORMAT", "Folder", "folder_at"]
@@ -45,6 +45,7 @@ class _Opened:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.users = 0
+        self.is_stale = False  # a failed write can leave LMDB unfit for more, but not its file
 
 
 class Folder:
@@ -99,9 +100,7 @@ class Folder:
             self._set_aside(opened, str(error))
             raise
         except Unusable:
-            with self._lock:  # a failed write can leave LMDB unfit for more, but not its file
-                if self._opened is opened:
-                    self._retire()
+            opened.is_stale = True
             raise
         finally:
             with self._lock:
@@ -112,11 +111,13 @@ class Folder:
         self.used_at = time.monotonic()
         opened = self._opened
         if opened is not None:
-            if identity(self.path) == opened.database.identity:
+            is_same = identity(self.path) == opened.database.identity
+            # While a thread is in it, the same files must not be opened a second time.
+            if is_same and not (opened.is_stale and opened.users == 0):
                 return opened
             # Cleared or set aside by another process, which left its label; or deleted with all that was in it.
-            if not (self.path / _LABEL).exists():
-                self._tell("its files were deleted while it was in use: vectors begin afresh", f"deleted {time.time()}")
+            if not is_same and not self.is_store:
+                self._tell("its files were deleted while it was in use: vectors begin afresh")
             self._retire()
         _close_others(self)
         self._usable = False
@@ -195,6 +196,10 @@ class Folder:
         finally:
             self._lock.release()
 
+    def rest(self) -> None:
+        """Let the writer's thread end, if it has nothing to do."""
+        self._writer.rest()
+
     @property
     def is_open(self) -> bool:
         """Whether this process has the database open."""
@@ -220,8 +225,7 @@ class Folder:
         os.replace(self.path / DATA, self.path / (DATA + _ASIDE))
         (self.path / LOCK).unlink(missing_ok=True)
         self._tell(
-            f"{self._without_path(reason)}. It was set aside as {DATA + _ASIDE!r}, and its vectors are computed again",
-            f"aside {time.time()}",
+            f"{self._without_path(reason)}. It was set aside as {DATA + _ASIDE!r}, and its vectors are computed again"
         )
 
     @property
@@ -244,9 +248,8 @@ class Folder:
                         (self.path / name).unlink(missing_ok=True)
                     usage.reset(self.path)
             except OSError as error:
-                self._tell(f"{error.strerror}. Nothing was forgotten", f"clear {time.time()}")
+                self._tell(f"{error.strerror}. Nothing was forgotten")
                 return 0
-            self.facts.clear()
             self._retire()
         return count
 
@@ -261,10 +264,10 @@ class Folder:
             self._tell_unusable(error)
             return np.zeros(len(keys), dtype=bool), np.empty((0, size), dtype=np.uint8)
         if damaged:
-            self._tell("some of its vectors were damaged, and are computed again", f"damaged {time.time()}")
+            self._tell("some of its vectors were damaged, and are computed again")
             # Where values were hit, the tree that holds them may have been.
             with contextlib.suppress(Unusable, Damaged), self.use() as database:
-                database.check()
+                database.check_once()
         return found, values
 
     def put_many(self, put: Put, max_bytes: int | None) -> Future[int]:
@@ -277,12 +280,14 @@ class Folder:
 
     def _commit(self, puts: list[Put], max_bytes: int | None) -> int:
         """Write puts in one transaction and return how many values had to go; what cannot be written is told."""
-        facts = {put.namespace: self.facts[put.namespace] for put in puts if put.namespace in self.facts}
         for last in (False, True):
             try:
+                puts = joined(puts)
+                known = {put.namespace: self.facts.get(put.namespace) for put in puts}
+                facts = {namespace: told for namespace, told in known.items() if told is not None}
                 with self.use() as database:
                     dropped = database.commit(puts, facts, max_bytes)
-            except Damaged as error:  # it was set aside, and there is a new one
+            except (Damaged, Unusable) as error:  # it was set aside, or is opened anew
                 if last:
                     self._tell_unusable(error)
                 continue
@@ -316,7 +321,7 @@ class Folder:
             with self.use() as database:
                 return database.forget(model)
         except (Unusable, Damaged) as error:
-            self._tell(f"{error}. Nothing was forgotten", f"forget {time.time()}")
+            self._tell(f"{error}. Nothing was forgotten")
             return 0
 
     def count(self, hits: int, misses: int, evictions: int) -> None:
@@ -358,11 +363,12 @@ class Folder:
         """Return LMDB's words without the path that stands before all of ours."""
         return reason.removeprefix(f"{self.path}: ").rstrip(".")
 
-    def _tell(self, what: str, kind: str) -> None:
+    def _tell(self, what: str, kind: str | None = None) -> None:
+        """Have something told; of one kind, once as long as it lasts."""
         message = f"The vector store in {str(self.path)!r}: {what}."
         with self._lock:
             if kind not in self._told and message not in self._troubles:
-                self._told.add(kind)
+                self._told |= {kind} if kind else set()
                 self._troubles.append(message)
 
     def troubles(self) -> list[str]:
@@ -396,6 +402,9 @@ def _begin_anew() -> None:
 def _close_others(newest: Folder) -> None:
     """Before another folder is opened: close those used longest ago, and those that were moved to another place."""
     opened = sorted((folder for folder in list(_folders.values()) if folder.is_open), key=lambda folder: folder.used_at)
+    for folder in list(_folders.values()):
+        if not folder.is_open:
+            folder.rest()
     for k, folder in enumerate(opened):
         if folder is not newest and (k <= len(opened) - _MOST_OPEN or folder.has_moved):
             folder.close_if_idle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -16,7 +17,8 @@ class Forks:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
-        self._forking = False
+        self._forking = 0  # threads
+        self._interrupted = False
         self._mine = threading.local()
         self._watching = False
         self._begin_anew: Callable[[], None] = lambda: None
@@ -49,14 +51,21 @@ class Forks:
 
     def _before(self) -> None:
         with self._changed:
-            if not getattr(self._mine, "depth", 0):  # else this thread would wait for itself
-                self._changed.wait_for(lambda: self._inside == 0)
-            self._forking = True
+            self._forking += 1
+            is_inside = getattr(self._mine, "depth", 0) > 0  # then this thread would wait for itself
+            while self._inside and not is_inside:
+                try:
+                    self._changed.wait()
+                except KeyboardInterrupt:  # Python would drop it here, and fork at once
+                    self._interrupted = True
 
     def _after(self) -> None:
         with self._changed:
-            self._forking = False
+            self._forking -= 1
             self._changed.notify_all()
+            interrupted, self._interrupted = self._interrupted, False
+        if interrupted:
+            signal.raise_signal(signal.SIGINT)
 
     def _in_child(self) -> None:
         begin_anew = self._begin_anew

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,9 @@ class DiskStore(VectorStore):
 
     def _begin(self) -> None:
         """Owe nothing: at first, and in a forked child, whose parent waits for what it has put itself."""
-        self._process = os.getpid()
         self._lock = threading.Lock()
         self._writing: list[Future[int]] = []
+        self._process = os.getpid()
 
     def get_many(self, namespace: bytes, keys: Sequence[bytes], size: int) -> tuple[np.ndarray, np.ndarray]:
         return folder_at(self.folder).get_many(namespace, keys, size)
@@ -132,8 +132,7 @@ class DiskStore(VectorStore):
             self._begin()
         with self._lock:
             waited = list(self._writing)
-        for future in waited:
-            future.result()
+        wait(waited)
         with self._lock:  # of threads that wait for the same, one counts it
             mine = [future for future in waited if future in self._writing]
             self._writing = [future for future in self._writing if future not in mine]

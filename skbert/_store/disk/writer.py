@@ -11,7 +11,7 @@ import numpy as np
 
 from skbert._store.disk.database import Put
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "joined"]
 
 _QUEUE_BYTES = 64 * 2**20  # values that may wait; whoever puts more waits for the writer
 
@@ -69,14 +69,14 @@ class Writer:
             return 0
         limits = [limit for _, limit in waiting if limit is not None]
         try:
-            return self._commit(_joined([put for put, _ in waiting]), min(limits, default=None))
+            return self._commit([put for put, _ in waiting], min(limits, default=None))
         finally:
             with self._changed:
                 self._bytes -= sum(put.values.nbytes for put, _ in waiting)
                 self._changed.notify_all()
 
 
-def _joined(puts: list[Put]) -> list[Put]:
+def joined(puts: list[Put]) -> list[Put]:
     """Return puts of one kind as one, so that small ones become whole blocks."""
     groups: dict[tuple[bytes, int, bool], list[Put]] = {}
     for put in puts:
