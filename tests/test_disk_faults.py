@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from skbert import DiskStore, cache_info, clear_cache
+from skbert._store.disk.database import Database
+from skbert._store.disk.folder import folder_at
+from skbert._store.disk.soundness import Damaged
 from skbert.exceptions import CacheWarning
 from tests._disk import SPACE, TEXTS, close, in_child, is_healthy, keys, put, right, there, transform
 
@@ -356,3 +359,22 @@ def test_a_read_only_disk(tiny_bert_folder, mounted, what):
     close(disk)
     is_healthy(tiny_bert_folder, disk)
     close(disk)
+
+
+def test_a_file_set_aside_while_it_is_read_is_one_warning(tiny_bert_folder, tmp_path, monkeypatch):
+    """What was wrong with single vectors goes with the file, and the store works on: nothing says otherwise."""
+    transform(tiny_bert_folder, tmp_path, TEXTS)
+    folder, failures = folder_at(tmp_path), [Damaged("a page is not there")]
+    get_many = Database.get_many
+
+    def failing_once(self, *args):
+        if failures:
+            folder._tell("some of its vectors were damaged, and are computed again")
+            raise failures.pop()
+        return get_many(self, *args)
+
+    monkeypatch.setattr(Database, "get_many", failing_once)
+    (told,) = right(tiny_bert_folder, tmp_path)
+    assert "set aside as 'data.mdb.damaged'" in told
+    assert right(tiny_bert_folder, tmp_path) == []
+    assert cache_info(tmp_path).vectors == len(TEXTS)

@@ -125,9 +125,9 @@ def clear_cache(cache: Cache = "memory", *, model: str | os.PathLike[str] | None
         ``cache="memory"`` share; a path is the folder of a DiskStore.
     model : str, path or None, default=None
         A name or folder under which texts were embedded, or the SHA-256 of the
-        weights or its beginning (see :func:`cache_info`); None is all models. Only clearing all
-        makes the file of a folder smaller: the room that one model leaves is
-        used again for other vectors.
+        weights or its beginning (see :func:`cache_info`); None is all models.
+        Only clearing all makes the file of a folder smaller: the room that one
+        model leaves is used again for other vectors.
 
     See Also
     --------

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from skbert._params import check_params, integer
 from skbert._store.base import StoreInfo, VectorStore, merge_facts, namespaces_of, summarize
-from skbert.exceptions import InvalidParameterError
 
 __all__ = ["MemoryStore"]
 
@@ -58,13 +58,9 @@ class MemoryStore(VectorStore):
     """
 
     def __init__(self, max_bytes: int = 2**28) -> None:
-        if not isinstance(max_bytes, int | np.integer) or isinstance(max_bytes, bool) or max_bytes < 0:
-            msg = (
-                "The 'max_bytes' parameter of MemoryStore must be an int in the range [0, inf). "
-                f"Got {max_bytes!r} instead."
-            )
-            raise InvalidParameterError(msg)
         super().__init__()
+        self.max_bytes = max_bytes
+        check_params(self, {"max_bytes": (integer(0),)})
         self.max_bytes = int(max_bytes)
         self._lock = threading.Lock()
         self._values: OrderedDict[bytes, bytes] = OrderedDict()  # oldest use first

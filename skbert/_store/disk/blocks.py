@@ -23,18 +23,39 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Block", "DamagedBlockError", "as_pairs", "checksums", "namespace_of", "pack", "split"]
+__all__ = ["Block", "DamagedBlockError", "Put", "as_pairs", "checksums", "joined", "namespace_of", "pack", "split"]
 
 _HEAD = struct.Struct("<II16s")
 _ROW_HEAD = 20  # key and checksum
 _MAX_BYTES = 2**20  # small enough that dropping the oldest block drops little
 
 
+class Put(NamedTuple):
+    """Values to be kept: uint8 (n, size), a key for each; over those that are there, or only beside them."""
+
+    namespace: bytes
+    keys: Sequence[bytes]
+    values: np.ndarray
+    overwrite: bool = True
+
+
 class DamagedBlockError(ValueError):
     """The bytes are not those of a block."""
+
+
+def joined(puts: list[Put]) -> list[Put]:
+    """Return puts of one kind as one, so that small ones become whole blocks."""
+    groups: dict[tuple[bytes, int, bool], list[Put]] = {}
+    for put in puts:
+        groups.setdefault((put.namespace, put.values.shape[1], put.overwrite), []).append(put)
+    return [
+        Put(space, [key for put in group for key in put.keys], np.concatenate([put.values for put in group]), overwrite)
+        for (space, _, overwrite), group in groups.items()
+    ]
 
 
 def pack(namespace: bytes, keys: Sequence[bytes], values: np.ndarray) -> bytes:

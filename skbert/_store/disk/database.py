@@ -12,14 +12,14 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lmdb
 import numpy as np
 
 from skbert._store.base import merge_facts, namespaces_of
 from skbert._store.disk import blocks, places
-from skbert._store.disk.blocks import Block, DamagedBlockError
+from skbert._store.disk.blocks import Block, DamagedBlockError, Put
 from skbert._store.disk.soundness import (
     Damaged,
     Unusable,
@@ -30,7 +30,7 @@ from skbert._store.disk.soundness import (
     verify_pages,
 )
 
-__all__ = ["DATA", "LOCK", "Database", "Put", "identity"]
+__all__ = ["DATA", "LOCK", "Database", "identity"]
 
 DATA, LOCK = "data.mdb", "lock.mdb"
 
@@ -42,15 +42,6 @@ _LOCK_BYTES = 66 * 1024  # what LMDB wants for that many: 64 bytes each, and its
 _PAD = 2**18  # bytes of the file behind its last page: more than the offsets within a page can reach
 _STEP = 2**20  # by which the file grows
 _PLACE = np.dtype([("block", ">u8"), ("row", ">u4")])  # a value of the index
-
-
-class Put(NamedTuple):
-    """Values to be kept: uint8 (n, size), a key for each; over those that are there, or only beside them."""
-
-    namespace: bytes
-    keys: Sequence[bytes]
-    values: np.ndarray
-    overwrite: bool = True
 
 
 class Database:

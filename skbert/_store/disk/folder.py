@@ -22,10 +22,11 @@ import filelock
 import numpy as np
 
 from skbert._store.disk import places, usage
-from skbert._store.disk.database import DATA, LOCK, Database, Put, identity
+from skbert._store.disk.blocks import Put, joined
+from skbert._store.disk.database import DATA, LOCK, Database, identity
 from skbert._store.disk.forks import forks
 from skbert._store.disk.soundness import Damaged, Unusable
-from skbert._store.disk.writer import Writer, joined
+from skbert._store.disk.writer import Writer
 from skbert.exceptions import CacheFormatError
 
 __all__ = ["FORMAT", "Folder", "folder_at"]
@@ -215,15 +216,20 @@ class Folder:
         with self._lock:
             if self._opened is not opened:  # another thread has done it
                 return
-            with contextlib.suppress(OSError), self._gate():
-                if identity(self.path) == opened.database.identity:
-                    self._move_aside(reason)
+            try:
+                with self._gate():
+                    if identity(self.path) == opened.database.identity:
+                        self._move_aside(reason)
+            except OSError as error:
+                self._tell_unusable(error)
             self._retire()
 
     def _move_aside(self, reason: str) -> None:
         """Rename the data file, so that the next opening makes a new one. Call it under the gate."""
         os.replace(self.path / DATA, self.path / (DATA + _ASIDE))
         (self.path / LOCK).unlink(missing_ok=True)
+        with self._lock:
+            self._troubles.clear()  # what was wrong with single vectors goes with the file
         self._tell(
             f"{self._without_path(reason)}. It was set aside as {DATA + _ASIDE!r}, and its vectors are computed again"
         )
@@ -260,7 +266,9 @@ class Folder:
         try:
             with self.use() as database:
                 found, values, damaged = database.get_many(namespace, keys, size)
-        except (Unusable, Damaged) as error:
+        except Damaged:  # it was set aside, and that was told
+            return np.zeros(len(keys), dtype=bool), np.empty((0, size), dtype=np.uint8)
+        except Unusable as error:
             self._tell_unusable(error)
             return np.zeros(len(keys), dtype=bool), np.empty((0, size), dtype=np.uint8)
         if damaged:
@@ -310,7 +318,9 @@ class Folder:
         try:
             with self.use() as database:
                 return database.held()
-        except (Unusable, Damaged) as error:
+        except Damaged:  # it was set aside, and that was told
+            return {}, {}, 0
+        except Unusable as error:
             self._tell_unusable(error)
             return {}, {}, 0
 
@@ -320,8 +330,10 @@ class Folder:
         try:
             with self.use() as database:
                 return database.forget(model)
-        except (Unusable, Damaged) as error:
-            self._tell(f"{error}. Nothing was forgotten")
+        except Damaged:  # all of it was set aside, and that was told
+            return 0
+        except Unusable as error:
+            self._tell(f"{self._without_path(str(error))}. Nothing was forgotten")
             return 0
 
     def count(self, hits: int, misses: int, evictions: int) -> None:

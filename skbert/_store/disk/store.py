@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from skbert._params import check_params, integer, none
 from skbert._store.base import StoreInfo, VectorStore, namespaces_of, summarize
 from skbert._store.disk import usage
-from skbert._store.disk.database import Put
+from skbert._store.disk.blocks import Put
 from skbert._store.disk.folder import folder_at
 from skbert.exceptions import InvalidParameterError
 
@@ -96,14 +97,9 @@ class DiskStore(VectorStore):
         if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
             msg = f"The 'folder' parameter of DiskStore must be a path. Got {folder!r} instead."
             raise InvalidParameterError(msg)
-        is_count = isinstance(max_bytes, int | np.integer) and not isinstance(max_bytes, bool) and max_bytes >= 0
-        if max_bytes is not None and not is_count:
-            msg = (
-                "The 'max_bytes' parameter of DiskStore must be an int in the range [0, inf) or None. "
-                f"Got {max_bytes!r} instead."
-            )
-            raise InvalidParameterError(msg)
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        self.max_bytes = max_bytes
+        check_params(self, {"max_bytes": (integer(0), none())})
         self.max_bytes = None if max_bytes is None else int(max_bytes)
         if os.path.isfile(self.folder):
             msg = f"The 'folder' parameter of DiskStore must be a folder. Got {str(self.folder)!r} instead, a file."

@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
+from skbert._store.disk.blocks import Put
 
-from skbert._store.disk.database import Put
-
-__all__ = ["Writer", "joined"]
+__all__ = ["Writer"]
 
 _QUEUE_BYTES = 64 * 2**20  # values that may wait; whoever puts more waits for the writer
 
@@ -74,14 +72,3 @@ class Writer:
             with self._changed:
                 self._bytes -= sum(put.values.nbytes for put, _ in waiting)
                 self._changed.notify_all()
-
-
-def joined(puts: list[Put]) -> list[Put]:
-    """Return puts of one kind as one, so that small ones become whole blocks."""
-    groups: dict[tuple[bytes, int, bool], list[Put]] = {}
-    for put in puts:
-        groups.setdefault((put.namespace, put.values.shape[1], put.overwrite), []).append(put)
-    return [
-        Put(space, [key for put in group for key in put.keys], np.concatenate([put.values for put in group]), overwrite)
-        for (space, _, overwrite), group in groups.items()
-    ]
