@@ -17,7 +17,7 @@ global generators are neither read nor moved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +25,18 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-__all__ = ["AdamMoments", "Average", "History", "Network", "Part", "Settings", "initialise", "log_proba", "train"]
+__all__ = [
+    "AdamMoments",
+    "Average",
+    "History",
+    "Network",
+    "Part",
+    "Settings",
+    "Watcher",
+    "initialise",
+    "log_proba",
+    "train",
+]
 
 # Rows of one forward pass without gradients: enough to fill any device, little enough to be small beside the data.
 _FORWARD_ROWS = 16_384
@@ -128,6 +139,17 @@ class History:
     best_epoch: int = 0  # counted from 1; the epoch whose weights were kept
     interrupted: bool = False  # by the keyboard
     diverged: bool = False  # a loss was NaN or infinite
+
+
+class Watcher:
+    """Is told of each epoch, and may stop the training. This one does nothing."""
+
+    def begin_epoch(self) -> None:
+        """Take notice that an epoch begins."""
+
+    def end_epoch(self, history: History, network: Network) -> bool:
+        """Take notice of an epoch that has ended with these weights; return whether to stop."""
+        return False
 
 
 def _generators(seed: int, device: torch.device) -> tuple[torch.Generator, torch.Generator]:
@@ -319,7 +341,7 @@ def train(
     *,
     seed: int,
     moments: AdamMoments | None = None,
-    on_epoch: Callable[[History], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> History:
     """Train `network` in place.
 
@@ -343,8 +365,9 @@ def train(
         Seed of the order of rows and of the dropout masks.
     moments : AdamMoments or None, default=None
         The optimiser's memory, changed in place; None starts afresh.
-    on_epoch : callable or None, default=None
-        Called with the history after each epoch.
+    watcher : Watcher or None, default=None
+        Told before and after each epoch. Where it asks to stop, the training
+        ends as if early stopping had ended it.
 
     Returns
     -------
@@ -362,12 +385,14 @@ def train(
     if settings.averaging:
         average = Average(network, settings.averaging * _n_batches(len(draws[0]), settings.batch_size))
     outcome = network if average is None else average.network
+    watcher = Watcher() if watcher is None else watcher
     history = History()
     best: Network | None = None
     least = reference = math.inf
     waited = 0
     try:
         for epoch in range(1, settings.max_epochs + 1):
+            watcher.begin_epoch()
             loss = float(_epoch(network, gradients, moments, average, training, draws, settings, rows, masks))
             value, accuracy = (math.nan, math.nan) if validation is None else _validate(outcome, validation)
             if not math.isfinite(loss) or (validation is not None and not math.isfinite(value)):
@@ -382,9 +407,7 @@ def train(
                 if value < least:  # any gain is worth keeping; only one above tol is worth going on for
                     best, least, history.best_epoch = outcome.copy(), value, epoch
                 waited, reference = (0, value) if value < reference - settings.tol else (waited + 1, reference)
-            if on_epoch is not None:
-                on_epoch(history)
-            if waited >= settings.patience:
+            if watcher.end_epoch(history, outcome) or waited >= settings.patience:
                 break
     except KeyboardInterrupt:
         history.interrupted = True

@@ -9,7 +9,8 @@ The tree::
     ├── ModelNotFoundError (OSError)                    no files could be had for that model
     ├── ModelFilesError (ValueError)                    files are there, but cannot be used
     │   └── FingerprintError                            usable, but not the weights of the fit
-    └── CacheFormatError (ValueError)                   a folder holds vectors that a newer skbert wrote
+    ├── CacheFormatError (ValueError)                   a folder holds vectors that a newer skbert wrote
+    └── StateFormatError (ValueError)                   a pickle or bundle that a newer skbert wrote
     SkbertWarning (UserWarning)
     ├── TruncationWarning                               texts were cut at max_length
     ├── CacheWarning                                    the vector store dropped or missed something
@@ -31,6 +32,7 @@ __all__ = [
     "ModelNotFoundError",
     "SkbertError",
     "SkbertWarning",
+    "StateFormatError",
     "TextInputError",
     "TruncationWarning",
     "ValidationSplitWarning",
@@ -67,6 +69,10 @@ class FingerprintError(ModelFilesError):
 
 class CacheFormatError(SkbertError, ValueError):
     """A folder holds vectors in a format that this skbert cannot read yet."""
+
+
+class StateFormatError(SkbertError, ValueError):
+    """An estimator was saved in a format that this skbert cannot read yet."""
 
 
 class SkbertWarning(UserWarning):

@@ -20,7 +20,9 @@ MAX_LINES = 450
 LEVELS = {
     "exceptions": 0,
     "_params": 1,
+    "_sklearn": 1,
     "_warnings": 1,
+    "_base": 2,
     "_texts": 2,
     "_store": 2,
     "_engine": 3,
@@ -56,6 +58,8 @@ STRANGERS = {
 # The only rooms of skbert that a file, or a room, may import, its own aside, where that is less than its level allows.
 MAY_ASK = {
     "_params.py": {"exceptions"},
+    "_sklearn.py": set(),
+    "_base.py": {"exceptions", "_sklearn"},
     "_texts.py": {"exceptions"},
     "_engine/batching.py": {"exceptions"},
     "_store/": {"exceptions", "_params", "_warnings"},

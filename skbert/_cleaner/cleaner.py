@@ -11,12 +11,13 @@ from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn import get_config
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.exceptions import NotFittedError
 
+from skbert._base import SkbertEstimator
 from skbert._cleaner.rules import CleaningRules, Settings
 from skbert._params import Rules, anything, boolean, check_params, integer, none, one_of
+from skbert._sklearn import FitTask, is_output_wrapped, with_callbacks
 from skbert._texts import Item, TextInput, check_texts, rebuild
 
 __all__ = ["TextCleaner"]
@@ -35,7 +36,7 @@ def _as_rows(X: Any, n_sides: int) -> list[tuple[str | None, ...]]:
     return [tuple(side if isinstance(side, str) else None for side in row) for row in rows]
 
 
-class TextCleaner(TransformerMixin, BaseEstimator):
+class TextCleaner(TransformerMixin, SkbertEstimator):
     """Clean texts before a BERT reads them.
 
     Social media posts hold much that a language model was not trained on: links, handles, hashtags written as one
@@ -181,6 +182,7 @@ class TextCleaner(TransformerMixin, BaseEstimator):
         self.stop_words = stop_words
         self.whitespace = whitespace
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and X; there is nothing to learn.
 
@@ -199,6 +201,7 @@ an (n, 2) array or a two-column frame
         """
         check_params(self)
         texts = self._check(X)
+        task = FitTask(self, X, y)
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         if texts.columns is not None:
@@ -206,6 +209,7 @@ an (n, 2) array or a two-column frame
             if all(isinstance(name, str) for name in X.columns):
                 self.feature_names_in_ = np.array(texts.columns, dtype=object)
         self._n_sides = len(texts.columns) if texts.columns is not None else 1 + texts.is_pairs
+        task.end()
         return self
 
     def transform(self, X: Any) -> Any:
@@ -230,7 +234,7 @@ an (n, 2) array or a two-column frame
             clean(item) if isinstance(item, str) else item and (clean(item[0]), clean(item[1])) for item in texts.items
         ]
         same_kind = rebuild(X, cleaned)
-        if texts.columns is None and self._is_wrapped():
+        if texts.columns is None and is_output_wrapped(self):
             return _as_rows(same_kind, n_sides=1 + texts.is_pairs)
         return same_kind
 
@@ -283,11 +287,6 @@ an (n, 2) array or a two-column frame
 
     def _check(self, X: Any) -> TextInput:
         return check_texts(X, missing="keep", estimator=type(self).__name__)
-
-    def _is_wrapped(self) -> bool:
-        """Say whether `set_output`, or scikit-learn's configuration, turns the output into a frame."""
-        chosen = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
-        return chosen != "default"
 
     def _settings(self) -> Settings:
         values = {name: getattr(self, name) for name in Settings._fields}

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skbert import _training
+from skbert._base import SkbertEstimator
 from skbert._head import fitting, inputs, rows, weights
+from skbert._head.predictions import DTYPES, Predictions
 from skbert._params import Rules, check_params
+from skbert._sklearn import FitTask, with_callbacks
 
 __all__ = ["HeadClassifier"]
 
-# float64 first: what is neither (ints, say) is converted to the first.
-_DTYPES = (np.float64, np.float32)
 # Epochs over which fit averages the weights. In the validation parts of benchmarks/study_head_defaults.py 1, 2 and 3
 # did equally well, and better than none at each learning rate that was tried.
 _AVERAGING = 2.0
 
 
-class HeadClassifier(ClassifierMixin, BaseEstimator):
+class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
     """Classify vectors with a small network, trained by torch.
 
     A multilayer perceptron for the output of a frozen encoder: standardised
@@ -168,7 +170,6 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     """
 
     _parameter_rules: Rules = inputs.PARAMETER_RULES
-    _doc_link_module = "skbert"
 
     def __init__(
         self,
@@ -207,6 +208,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X and y, forgetting an earlier fit unless `warm_start` is set.
 
@@ -244,6 +246,14 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             good epochs. The best weights so far are kept, and no error is raised.
         """
         check_params(self)
+        task = FitTask(self, X, y, sample_weight, self.max_iter)
+        self._fit(X, y, sample_weight, fitting.Audience(type(self).__name__, self.verbose, task))
+        task.end()
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, audience: fitting.Audience) -> Self:
+        """Train as `fit` does, before another audience: that of the classifier which this is the head of."""
+        check_params(self)
         device = inputs.resolve_device(self.device, type(self).__name__)
         warm = self.warm_start and hasattr(self, "coefs_")
         if not warm:
@@ -261,6 +271,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
         moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
         network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
+        audience.learned = lambda network, history: _learned(network, history, moments, classes)
         training = weights.make_part(X, merged, kept, factors, moments, device)
         validation = None if held_out is None else weights.make_part(X, merged, held_out, factors, moments, device)
 
@@ -270,17 +281,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             validation,
             self._settings(self.max_iter, _AVERAGING),
             seed_training,
-            verbose=self.verbose,
+            audience=audience,
         )
-        self._keep(network, moments, classes)
         self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
-        self.n_iter_ = len(history.loss)
-        self.best_iter_ = history.best_epoch
-        self.loss_curve_ = history.loss
-        self.validation_loss_curve_ = None if validation is None else history.validation_loss
-        self.validation_scores_ = None if validation is None else history.validation_accuracy
-        best = history.validation_accuracy[: history.best_epoch]
-        self.best_validation_score_ = best[-1] if best else None
+        vars(self).update(_learned(network, history, moments, classes))
         fitting.warn_of_end(history)
         return self
 
@@ -332,7 +336,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         done = 0 if first else self.n_iter_
         batch = rows.measure(X, merged.rows, merged.weight)
-        moments = batch if first else self._moments + batch
+        moments = batch if first else rows.Moments(*self._moments) + batch
         network = self._start(len(known), moments, seed, device, fresh=first)
         kept = None if first or self._optimizer is None else weights.to_memory(self._optimizer, device)
         memory = _training.AdamMoments.zeros(network) if kept is None else kept
@@ -340,67 +344,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         seed = int(np.random.SeedSequence([seed, done]).generate_state(1)[0])
         part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
         history = fitting.run(network, part, None, self._settings(1, averaging=0.0), seed, moments=memory)
-        self._keep(network, moments, known)
+        losses = [*([] if first else self.loss_curve_), *history.loss]
+        vars(self).update(_learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known))
         self._optimizer = weights.memory_arrays(memory)
-        self.n_iter_ = self.best_iter_ = done + len(history.loss)
-        self.loss_curve_ = [*([] if first else self.loss_curve_), *history.loss]
-        self.validation_loss_curve_ = self.validation_scores_ = self.best_validation_score_ = None
         fitting.warn_of_end(history)
         return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return a score for each class, monotone in its probability.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of finite numbers.
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Two classes: the log-odds of ``classes_[1]``. More: the logarithm
-            of each class's probability, which does not run into 0 or 1.
-        """
-        log_p = self._log_proba(X)
-        return log_p[:, 1] - log_p[:, 0] if log_p.shape[1] == 2 else log_p
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of finite numbers.
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples, n_classes)
-            Columns in the order of `classes_`; each row sums to 1.
-        """
-        return np.exp(self._log_proba(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of finite numbers.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Of the dtype of `classes_`.
-        """
-        codes = self._log_proba(X).argmax(axis=1)  # first, since it is what checks that there was a fit
-        return self.classes_[codes]
-
-    def _log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of the class probabilities."""
-        check_is_fitted(self, "coefs_")
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
-        return weights.log_proba(self.coefs_, self.intercepts_, X, self.mean_, self.scale_)
 
     def _forget(self) -> None:
         """Drop all that an earlier fit has learned."""
@@ -409,7 +357,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[np.ndarray, ...]:
         """Return X, y and the weights, all three without the rows of weight zero."""
-        X, y = validate_data(self, X, y, dtype=_DTYPES, reset=reset)
+        X, y = validate_data(self, X, y, dtype=DTYPES, reset=reset)
         check_classification_targets(y)
         weight = inputs.check_sample_weight(sample_weight, len(y))
         counts = weight > 0
@@ -424,7 +372,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if fresh:
             return weights.new_network(sizes, self.n_heads, seed, device)
         weights.check_shapes(self.coefs_, sizes, self.n_heads)
-        return weights.to_network(*weights.rebase(self.coefs_, self.intercepts_, self._moments, moments), device)
+        before = rows.Moments(*self._moments)
+        return weights.to_network(*weights.rebase(self.coefs_, self.intercepts_, before, moments), device)
 
     def _settings(self, max_epochs: int, averaging: float) -> _training.Settings:
         """Return the parameters in the words of ``_training``."""
@@ -439,9 +388,31 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             averaging=averaging,
         )
 
-    def _keep(self, network: _training.Network, moments: rows.Moments, classes: np.ndarray) -> None:
-        """Keep what was learned, in numpy."""
-        self.classes_ = classes
-        self._moments = moments
-        self.mean_, self.scale_ = moments.mean, moments.scale
-        self.coefs_, self.intercepts_ = weights.network_arrays(network)
+    @classmethod
+    def _upgrade(cls, state: dict[str, Any], number: int) -> dict[str, Any]:
+        if number == 1 and "_moments" in state:
+            state["_moments"] = tuple(state["_moments"])
+        return state
+
+
+def _learned(
+    network: _training.Network, history: _training.History, moments: rows.Moments, classes: np.ndarray
+) -> dict[str, Any]:
+    """Return the attributes of a head that has learned this: numpy and plain values, no tensors."""
+    coefs, intercepts = weights.network_arrays(network)
+    validated = bool(history.validation_loss)
+    best = history.validation_accuracy[: history.best_epoch]
+    return {
+        "classes_": classes,
+        "_moments": tuple(moments),  # a plain tuple, lest a pickle name a class of a private file
+        "mean_": moments.mean,
+        "scale_": moments.scale,
+        "coefs_": coefs,
+        "intercepts_": intercepts,
+        "n_iter_": len(history.loss),
+        "best_iter_": history.best_epoch,
+        "loss_curve_": list(history.loss),
+        "validation_loss_curve_": list(history.validation_loss) if validated else None,
+        "validation_scores_": list(history.validation_accuracy) if validated else None,
+        "best_validation_score_": best[-1] if best else None,
+    }

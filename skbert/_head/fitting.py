@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from skbert._head.rows import Merged, split_off
-from skbert._training import AdamMoments, History, Network, Part, Settings, train
+from skbert._sklearn import FitTask
+from skbert._training import AdamMoments, History, Network, Part, Settings, Watcher, train
+from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning, ValidationSplitWarning
 
-__all__ = ["hold_out", "run", "warn_of_end"]
-
-_TO_CALLER = 3  # stacklevel: from here past the estimator to the line that called fit
+__all__ = ["Audience", "hold_out", "run", "warn_of_end"]
 
 
 def hold_out(
@@ -30,8 +31,59 @@ def hold_out(
         f"sides: {listed}. Training runs for max_iter={max_iter} epochs without early stopping. Pass more "
         "samples of these classes, or set early_stopping=False."
     )
-    warnings.warn(msg, ValidationSplitWarning, stacklevel=_TO_CALLER)
+    warn(msg, ValidationSplitWarning)
     return None
+
+
+class Audience(Watcher):
+    """Who follows a training: a bar on stderr where `verbose` is not 0, and the callbacks of the fit's `task`.
+
+    Parameters
+    ----------
+    name : str, default='HeadClassifier'
+        Who is fitted, as the user knows it.
+    verbose : int, default=0
+        Whether there is a bar.
+    task : FitTask or None, default=None
+        The fit as the callbacks see it.
+    present : callable, default=dict
+        Takes the attributes of the head to those with which the estimator of
+        `task` predicts as the head does.
+
+    Attributes
+    ----------
+    learned : callable
+        Takes a network and its history to the attributes of the head; set by
+        the head.
+    """
+
+    learned: Callable[[Network, History], dict[str, Any]]
+
+    def __init__(
+        self,
+        name: str = "HeadClassifier",
+        verbose: int = 0,
+        task: FitTask | None = None,
+        present: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
+        self._name, self._verbose, self._task, self._present = name, verbose, task, present
+
+    def bar(self, max_epochs: int) -> tqdm:
+        """Return the bar, to be entered as a context."""
+        self._bar = tqdm(total=max_epochs, desc=self._name, unit="epoch", disable=not self._verbose)
+        return self._bar
+
+    def begin_epoch(self) -> None:
+        """Tell the callbacks."""
+        if self._task is not None:
+            self._task.begin_epoch()
+
+    def end_epoch(self, history: History, network: Network) -> bool:
+        """Move the bar, and ask the callbacks whether to stop."""
+        _show(self._bar, history)
+        if self._task is None:
+            return False
+        return self._task.end_epoch(lambda: self._present(self.learned(network, history)))
 
 
 def run(
@@ -42,9 +94,9 @@ def run(
     seed: int,
     *,
     moments: AdamMoments | None = None,
-    verbose: int = 0,
+    audience: Audience | None = None,
 ) -> History:
-    """Train the network in place, with a bar on stderr where `verbose` is not 0.
+    """Train the network in place, before an audience.
 
     Raises
     ------
@@ -52,16 +104,9 @@ def run(
         The loss was no longer a finite number, and there is no earlier epoch
         to go back to.
     """
-    with tqdm(total=settings.max_epochs, desc="HeadClassifier", unit="epoch", disable=not verbose) as bar:
-        history = train(
-            network,
-            training,
-            validation,
-            settings,
-            seed=seed,
-            moments=moments,
-            on_epoch=lambda so_far: _show(bar, so_far),
-        )
+    audience = Audience() if audience is None else audience
+    with audience.bar(settings.max_epochs):
+        history = train(network, training, validation, settings, seed=seed, moments=moments, watcher=audience)
     if history.diverged and not history.validation_loss:
         msg = (
             f"The loss was no longer a finite number in epoch {len(history.loss) + 1}. Lower learning_rate_init "
@@ -90,4 +135,4 @@ def warn_of_end(history: History) -> None:
         msg += " Lower learning_rate_init to train on."
     else:
         return
-    warnings.warn(msg, SkbertWarning, stacklevel=_TO_CALLER)
+    warn(msg, SkbertWarning)

@@ -1,4 +1,4 @@
-"""BertEmbedder: texts to vectors by a frozen BERT. Imports ``_engine``, ``_store``, ``_texts`` and what is below."""
+"""BertEmbedder, the estimator itself. Part of ``_embedder``; what its parameters ask for is worked out in ``plan``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from skbert._engine.devices import is_device_name, resolve_devices, resolve_dtype
-from skbert._engine.encode import EncodeOptions, encode
+from skbert._base import SkbertEstimator
+from skbert._embedder.plan import make_plan, units_asked
+from skbert._engine.devices import is_device_name
+from skbert._engine.encode import encode
 from skbert._engine.sources import ModelFiles, resolve_model
-from skbert._engine.spec import EncoderSpec, Unit
+from skbert._engine.spec import FORMAT, EncoderSpec
 from skbert._params import Rules, anything, boolean, check_params, instance, integer, none, one_of, sequence
-from skbert._store.caches import CACHE_TEXT, Cache, is_cache, open_store
+from skbert._sklearn import FitTask, with_callbacks
+from skbert._store.caches import CACHE_TEXT, Cache, is_cache
 from skbert._texts import TextInput, check_texts
-from skbert.exceptions import FingerprintError, InvalidParameterError, ModelFilesError, TextInputError
+from skbert.exceptions import FingerprintError, TextInputError
 
 __all__ = ["BertEmbedder"]
 
-_POOLINGS = ("mean", "cls", "max")
+# What a fit leaves behind.
+_FITTED = ("fingerprint_", "_vector_format", "n_features_in_", "feature_names_in_")
 
 
 def _is_text(value: object) -> bool:
@@ -30,7 +34,7 @@ def _is_text(value: object) -> bool:
         return False
 
 
-class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEstimator):
     """Turn texts into vectors with a frozen BERT.
 
     Each text becomes the pooled hidden states of a pretrained encoder whose
@@ -220,6 +224,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.store_layers = store_layers
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters and X, and remember the model's fingerprint.
 
@@ -239,13 +244,15 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             The embedder itself.
         """
         texts = self._check(X)
+        task = FitTask(self, X, y)
         files = resolve_model(self.model, self.revision)
-        self._units(files)  # a layer or pooling that this model cannot give is an error here already
+        units_asked(self, files)  # a layer or pooling that this model cannot give is an error here already
         self._forget()
         if texts.columns is not None:
             self.n_features_in_ = len(texts.columns)
             self.feature_names_in_ = np.array(texts.columns, dtype=object)
-        self.fingerprint_ = files.fingerprint
+        self.fingerprint_, self._vector_format = files.fingerprint, FORMAT
+        task.end()
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -274,13 +281,13 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         texts = self._check(X)
         self._check_names(texts)
         files = self._resolve()
-        return encode(texts.items, *self._plan(files))  # type: ignore[arg-type]  # no None is left by `missing`
+        return encode(texts.items, *make_plan(self, files))  # type: ignore[arg-type]  # no None is left by `missing`
 
     @property
     def _n_features_out(self) -> int:
         # A property, so that feature names are there without a fit; reads the model's config, no weights.
         files = resolve_model(self.model, self.revision)
-        return len(self._units(files)) * files.hidden_size
+        return len(units_asked(self, files)) * files.hidden_size
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -292,7 +299,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    # -- from parameters to a spec -----------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------------------------
 
     def _check(self, X: Any) -> TextInput:
         check_params(self)
@@ -309,7 +316,7 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise TextInputError(msg)
 
     def _forget(self) -> None:
-        for name in ("fingerprint_", "n_features_in_", "feature_names_in_"):
+        for name in _FITTED:
             self.__dict__.pop(name, None)
 
     def _resolve(self) -> ModelFiles:
@@ -323,105 +330,22 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 "or fit again."
             )
             raise FingerprintError(msg)
+        made = getattr(self, "_vector_format", FORMAT)
+        if made != FORMAT:
+            msg = (
+                f"This {type(self).__name__} was fitted by a skbert that makes vectors by recipe {made}, and this one "
+                f"makes them by recipe {FORMAT}: they differ. Fit again, or install the skbert of the fit."
+            )
+            raise FingerprintError(msg)
         return files
 
     def _identity(self) -> tuple[EncoderSpec, bool]:
         """Return all that decides what vectors come out: the spec, and whether they are normalised."""
-        spec, options = self._plan(self._resolve())
+        spec, options = make_plan(self, self._resolve())
         return spec, options.normalize
 
-    def _plan(self, files: ModelFiles) -> tuple[EncoderSpec, EncodeOptions]:
-        """Return the identity of the vectors asked for, and how they are to be made."""
-        devices = resolve_devices(self.device, type(self).__name__)
-        dtype = resolve_dtype(self.dtype, devices)
-        prompt = (files.settings.prompt or "") if self.prompt is None else self.prompt
-        spec = EncoderSpec(
-            weights=files.weights_sha256,
-            config=files.config_digest,
-            tokenizer=files.tokenizer_digest,
-            max_length=self._token_limit(files),
-            long_texts=self.long_texts if self.long_texts in ("head_tail", "chunk") else "truncate",
-            prompt=prompt,
-            dtype=str(dtype).removeprefix("torch."),
-            units=self._units(files),
-        )
-        normalize = self.normalize
-        if normalize == "auto":
-            normalize = self.pooling == "auto" and files.settings.normalize
-        options = EncodeOptions(
-            files=files,
-            devices=devices,
-            dtype=dtype,
-            store=open_store(self.cache),
-            normalize=bool(normalize),
-            long_texts=self.long_texts,
-            extra_units=self._extra_units(files),
-            batch_tokens=self.batch_tokens,
-            verbose=int(self.verbose),
-            name=os.path.abspath(self.model) if os.path.isdir(self.model) else str(self.model),
-            estimator=type(self).__name__,
-        )
-        return spec, options
-
-    def _units(self, files: ModelFiles) -> tuple[Unit, ...]:
-        """Return the layers and the pooling asked for, layers counted from 0."""
-        pooling = self._pooling(files)
-        asked = [int(layer) for layer in np.atleast_1d(np.asarray(self.layers))]
-        layers = [self._layer(layer, files, "layers") for layer in asked]
-        if pooling == "pooler":
-            if layers != [files.n_layers]:
-                msg = (
-                    f"pooling='pooler' reads the last layer only: the 'layers' parameter of {type(self).__name__} "
-                    f"must be -1. Got {self.layers!r} instead."
-                )
-                raise InvalidParameterError(msg)
-            if not files.has_pooler:
-                msg = (
-                    f"pooling='pooler' needs pooler weights, and the file of {str(self.model)!r} has none. "
-                    "Use pooling='cls' or 'mean'."
-                )
-                raise ModelFilesError(msg)
-        return tuple(Unit(layer, pooling) for layer in layers)
-
-    def _pooling(self, files: ModelFiles) -> str:
-        if self.pooling != "auto":
-            return self.pooling
-        if files.settings.unsupported is not None:
-            msg = (
-                f"pooling='auto' does as the files of {str(self.model)!r} say, and they ask for "
-                f"{files.settings.unsupported}, which skbert does not have. Choose pooling='mean', 'cls' or 'max' "
-                "to go without."
-            )
-            raise ModelFilesError(msg)
-        return files.settings.pooling or "mean"
-
-    def _extra_units(self, files: ModelFiles) -> tuple[Unit, ...]:
-        if self.store_layers is None:
-            return ()
-        if isinstance(self.store_layers, str):  # "all"
-            layers = list(range(files.n_layers + 1))
-        else:
-            layers = [self._layer(int(layer), files, "store_layers") for layer in self.store_layers]
-        return tuple(Unit(layer, pooling) for layer in layers for pooling in _POOLINGS)
-
-    def _layer(self, layer: int, files: ModelFiles, parameter: str) -> int:
-        count = files.n_layers + 1  # the embeddings are hidden state 0
-        if not -count <= layer < count:
-            msg = (
-                f"The {parameter!r} parameter of {type(self).__name__} must be in the range [-{count}, {count - 1}] "
-                f"for {str(self.model)!r}, which has {files.n_layers} layers over its embeddings. Got {layer} instead."
-            )
-            raise InvalidParameterError(msg)
-        return layer % count
-
-    def _token_limit(self, files: ModelFiles) -> int:
-        if self.max_length is None:
-            return files.default_length
-        if self.max_length > files.limit:
-            msg = (
-                f"The 'max_length' parameter of {type(self).__name__} must be None or an int of at most "
-                f"{files.limit}, the limit of {str(self.model)!r} in tokens. Got {self.max_length} instead. "
-                "For longer texts see long_texts='chunk' and 'head_tail'."
-            )
-            raise InvalidParameterError(msg)
-        return int(self.max_length)
+    @classmethod
+    def _upgrade(cls, state: dict[str, Any], number: int) -> dict[str, Any]:
+        if number == 1 and "fingerprint_" in state:
+            state["_vector_format"] = 1
+        return state

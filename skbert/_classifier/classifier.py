@@ -1,25 +1,32 @@
-"""BertSentimentClassifier: an embedder and a head in one classifier of texts. Above ``_embedder`` and ``_head``."""
+"""BertSentimentClassifier, the estimator itself. Part of ``_classifier``."""
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.base import ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
 
+from skbert._base import SkbertEstimator
+from skbert._classifier.checks import check_labels, check_same_kind, check_same_vectors, check_start
 from skbert._embedder import BertEmbedder
-from skbert._head import HeadClassifier, inputs
+from skbert._head import HeadClassifier
+from skbert._head.fitting import Audience
 from skbert._params import Rules, check_params, instance, none
-from skbert._texts import TextInput, check_texts
-from skbert.exceptions import InvalidParameterError, TextInputError
+from skbert._sklearn import FitTask, with_callbacks
+from skbert._store.memory import MemoryStore
+from skbert._texts import check_texts
+from skbert.exceptions import InvalidParameterError
 
 __all__ = ["BertSentimentClassifier"]
 
 # What a fitted classifier still reads from `embedder` when it is used: where the weights and the work are, nothing
 # that changes a vector. So a pickle can be pointed at the same weights elsewhere without a refit.
 _AT_USE = ("model", "revision", "device", "batch_tokens", "cache", "verbose")
+_COLUMNS = ("n_features_in_", "feature_names_in_")
+_FOR_CALLBACKS = 2**40  # bytes: without bound, since it lives as long as the fit
 _CURVES = (
     "classes_",
     "n_iter_",
@@ -31,7 +38,7 @@ _CURVES = (
 )
 
 
-class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
+class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
     """Classify texts by a small network on the vectors of a frozen BERT.
 
     Texts go through a :class:`BertEmbedder` once, however many epochs follow,
@@ -182,6 +189,7 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Embed the texts and train the head on their vectors.
 
@@ -219,14 +227,27 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
             ends the call as usual.
         """
         going_on = self.warm_start and hasattr(self, "head_")
-        embedder, y, is_pairs = self._start(X, y, sample_weight, going_on=going_on)
+        embedder, labels, is_pairs = self._start(X, y, sample_weight, going_on=going_on)
         if going_on:
-            self._check_same_vectors(embedder)
-        vectors = embedder.transform(X)
-        head = self.head_.set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
-        head.fit(vectors, y, sample_weight=sample_weight)
+            check_same_vectors(embedder, self._serving_embedder(), self.embedder_)
+        task = FitTask(self, X, y, sample_weight, self.max_iter)
+        working = embedder
+        if task.is_watched and embedder.cache is None:
+            # A callback may predict X after each epoch; these vectors serve it, so that BERT still runs once a text.
+            working = self._like(embedder, cache=MemoryStore(_FOR_CALLBACKS))
+        vectors = working.transform(X)
+        head = copy(self.head_).set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
+
+        def present(learned: dict[str, Any]) -> dict[str, Any]:
+            so_far = copy(head)
+            vars(so_far).update(learned)
+            return {**self._learned(embedder, so_far, is_pairs), "embedder": working}
+
+        head._fit(vectors, labels, sample_weight, Audience(type(self).__name__, self.verbose, task, present))
         self._forget()
-        return self._finish(embedder, head, is_pairs)
+        vars(self).update(self._learned(embedder, head, is_pairs))
+        task.end()
+        return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Embed the texts and train the head for one epoch over them.
@@ -250,16 +271,17 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
             The classifier itself.
         """
         going_on = hasattr(self, "head_")
-        embedder, y, is_pairs = self._start(X, y, sample_weight, classes, going_on=going_on, whole=False)
+        embedder, labels, is_pairs = self._start(X, y, sample_weight, classes, going_on=going_on, whole=False)
         if going_on:
-            head = self.head_.set_params(**self._head_params())
+            head = copy(self.head_).set_params(**self._head_params())
             embedder, is_pairs = self.embedder_, self._is_pairs
             vectors = self._serving_embedder().transform(X)
         else:
             head = HeadClassifier(**self._head_params())
             vectors = embedder.transform(X)
-        head.partial_fit(vectors, y, classes=classes, sample_weight=sample_weight)
-        return self._finish(embedder, head, is_pairs)
+        head.partial_fit(vectors, labels, classes=classes, sample_weight=sample_weight)
+        vars(self).update(self._learned(embedder, head, is_pairs))
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the label of each text.
@@ -362,85 +384,43 @@ class BertSentimentClassifier(ClassifierMixin, BaseEstimator):
     def _start(
         self, X: Any, y: Any, sample_weight: Any, classes: Any = None, *, going_on: bool, whole: bool = True
     ) -> tuple[BertEmbedder, np.ndarray, bool]:
-        """Check all that can be checked before a text is embedded; return a fitted embedder, y, and if X is pairs.
-
-        The head would check much of it too, but later, and under its own name, which the user need not know.
-        """
+        """Check all that can be checked before a text is embedded; return a fitted embedder, labels, and if pairs."""
         check_params(self)
-        name = type(self).__name__
-        if y is None:
-            msg = f"This {name} estimator requires y to be passed, but the target y is None."
-            raise ValueError(msg)
-        source = self._source()
-        check_params(source)
-        inputs.resolve_device(self.device, name)
-        texts = check_texts(X, missing=source.missing, estimator=name)
+        name, source = type(self).__name__, self._source()
+        texts = check_start(X, source, self.device, name)
         if going_on:
-            self._check_same_kind(texts)
-        y = column_or_1d(y, warn=True)
-        check_consistent_length(texts.items, y)
-        check_classification_targets(y)
-        weight = inputs.check_sample_weight(sample_weight, len(y))
-        counted, weight = y[weight > 0], weight[weight > 0]
+            check_same_kind(texts, self._is_pairs, name)
         before = self.classes_ if going_on else None
-        if whole:
-            known = inputs.classes_of_fit(counted, before, name)
-        else:
-            inputs.check_class_weight_of_part(self.class_weight, name)
-            known = inputs.known_classes(classes, before, name)
-        inputs.class_factors(self.class_weight, known, inputs.encode_labels(counted, known), weight, name)
-        return clone(source).fit(X), y, texts.is_pairs
-
-    def _check_same_kind(self, texts: TextInput) -> None:
-        """Refuse pairs where the fit had single texts, and single texts where it had pairs."""
-        # Rows that are all empty are of either kind: a missing pair has the vector of the empty text.
-        if texts.is_pairs != self._is_pairs and any(texts.items):
-            kinds = {False: "single texts", True: "pairs of texts"}
-            fitted, got = kinds[self._is_pairs], kinds[texts.is_pairs]
-            msg = (
-                f"This {type(self).__name__} was fitted on {fitted}, but X holds {got}. "
-                f"Pass {fitted}, or fit again on {got}."
-            )
-            raise TextInputError(msg)
-
-    def _check_same_vectors(self, embedder: BertEmbedder) -> None:
-        """Refuse to go on with weights of the head that were trained on other vectors."""
-        if embedder._identity() != self._serving_embedder()._identity():
-            now, before = embedder.get_params(), self.embedder_.get_params()
-            changed = [key for key in now if not np.array_equal(now[key], before[key])]
-            msg = (
-                f"warm_start=True goes on with weights that belong to other vectors: the embedder's {changed} changed. "
-                "Set warm_start=False, or put the embedder's parameters back."
-            )
-            raise ValueError(msg)
+        n = len(texts.items)
+        labels = check_labels(y, sample_weight, classes, before, self.class_weight, n, name, whole)
+        return clone(source).fit(X), labels, texts.is_pairs
 
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _finish(self, embedder: BertEmbedder, head: HeadClassifier, is_pairs: bool) -> Self:
-        self.embedder_, self.head_, self._is_pairs = embedder, head, is_pairs
-        for name in _CURVES:
-            if hasattr(head, name):
-                setattr(self, name, getattr(head, name))
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(embedder, name):
-                setattr(self, name, getattr(embedder, name))
-        return self
+    def _learned(self, embedder: BertEmbedder, head: HeadClassifier, is_pairs: bool) -> dict[str, Any]:
+        """Return the attributes of a classifier that has learned this."""
+        learned: dict[str, Any] = {"embedder_": embedder, "head_": head, "_is_pairs": is_pairs}
+        learned |= {name: getattr(head, name) for name in _CURVES if hasattr(head, name)}
+        learned |= {name: getattr(embedder, name) for name in _COLUMNS if hasattr(embedder, name)}
+        return learned
 
     def _ready(self) -> None:
         check_is_fitted(self)
         check_params(self)
 
     def _vectors(self, X: Any) -> np.ndarray:
-        self._check_same_kind(check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__))
+        texts = check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__)
+        check_same_kind(texts, self._is_pairs, type(self).__name__)
         return self._serving_embedder().transform(X)
 
     def _serving_embedder(self) -> BertEmbedder:
         """Return an embedder as at the fit, with the weights and on the device that `embedder` names now."""
         source = self._source()
-        embedder = clone(self.embedder_).set_params(**{name: getattr(source, name) for name in _AT_USE})
-        for name in ("fingerprint_", "n_features_in_", "feature_names_in_"):
-            if hasattr(self.embedder_, name):
-                setattr(embedder, name, getattr(self.embedder_, name))
-        return embedder
+        return self._like(self.embedder_, **{name: getattr(source, name) for name in _AT_USE})
+
+    @staticmethod
+    def _like(fitted: BertEmbedder, **params: Any) -> BertEmbedder:
+        """Return a copy of a fitted embedder with other parameters, and still fitted."""
+        return copy(fitted).set_params(**params)

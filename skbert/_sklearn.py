@@ -1,0 +1,86 @@
+"""What scikit-learn has in private modules, or only in newer versions: the one file that knows. Lowest room.
+
+Callbacks came with scikit-learn 1.9. Below it the estimators have no
+``set_callbacks``, and all that is here does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn import get_config
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method as it is."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "FitTask", "is_output_wrapped", "with_callbacks"]
+
+
+def is_output_wrapped(estimator: Any) -> bool:
+    """Say whether ``set_output``, or scikit-learn's configuration, turns what `transform` returns into a frame."""
+    chosen = getattr(estimator, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
+    return bool(chosen != "default")
+
+
+class FitTask:
+    """A fit, as the estimator's callbacks see it: one task with one subtask an epoch.
+
+    Does nothing, and costs nothing, where the estimator has no callbacks. To
+    be used within a method under ``with_callbacks``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one that is fitted.
+    X, y : sequence
+        What it is fitted on, as the user gave it.
+    sample_weight : array-like or None
+        The same.
+    max_epochs : int, default=0
+        Largest number of subtasks.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None, max_epochs: int = 0) -> None:
+        self._facts: dict[str, Any] = {"estimator": estimator, "X": X, "y": y}
+        if sample_weight is not None:
+            self._facts["metadata"] = {"sample_weight": sample_weight}
+        self._task = self._epoch = None
+        if getattr(estimator, "_skl_callbacks", None):
+            self._task = estimator._init_callback_context(max_subtasks=max_epochs)
+            self._task.call_on_fit_task_begin(**self._facts)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there are callbacks."""
+        return self._task is not None
+
+    def begin_epoch(self) -> None:
+        """Tell that an epoch begins."""
+        if self._task is not None:
+            self._epoch = self._task.subcontext(task_name="epoch")
+            self._epoch.call_on_fit_task_begin(**self._facts)
+
+    def end_epoch(self, learned: Callable[[], dict[str, Any]]) -> bool:
+        """Tell that an epoch has ended; return whether a callback asks to stop.
+
+        `learned` gives the attributes that make the estimator predict as if
+        the fit had ended here. It is called only where a callback wants them.
+        """
+        if self._epoch is None:
+            return False
+        return bool(self._epoch.call_on_fit_task_end(**self._facts, reconstruction_attributes=learned))
+
+    def end(self) -> None:
+        """Tell that the fit has ended, and the estimator is as it stays."""
+        if self._task is not None:
+            self._task.call_on_fit_task_end(**self._facts, reconstruction_attributes={})
