@@ -80,7 +80,7 @@ class FitTask:
             return False
         return bool(self._epoch.call_on_fit_task_end(**self._facts, reconstruction_attributes=learned))
 
-    def end(self) -> None:
-        """Tell that the fit has ended, and the estimator is as it stays."""
+    def end(self, **attributes: Any) -> None:
+        """Tell that the fit has ended; the estimator can predict as it is, or with these attributes."""
         if self._task is not None:
-            self._task.call_on_fit_task_end(**self._facts, reconstruction_attributes={})
+            self._task.call_on_fit_task_end(**self._facts, reconstruction_attributes=attributes)

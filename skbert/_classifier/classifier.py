@@ -246,7 +246,7 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
         head._fit(vectors, labels, sample_weight, Audience(type(self).__name__, self.verbose, task, present))
         self._forget()
         vars(self).update(self._learned(embedder, head, is_pairs))
-        task.end()
+        task.end(**({"embedder": working} if working is not embedder else {}))
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:

@@ -1,0 +1,229 @@
+"""Pickles that travel: what is in them, where they load, and which weights they accept (law 6, "After fit")."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import pickle
+import pickletools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier, TextCleaner
+from skbert._base import STATE_FORMAT
+from skbert._engine.sources import resolve_model
+from skbert.datasets import load_sample_tweets
+from skbert.exceptions import FingerprintError, ModelNotFoundError, SkbertError, StateFormatError
+from tests._models import build_tiny_model
+from tests.test_classifier import HEAD, sentences
+
+X, Y = sentences(80)
+OLD = Path(__file__).parent / "data" / "pickle_format_1.pkl"
+OUTSIDE_THE_HEAD = 100_000  # bytes
+
+# Another interpreter, which imports nothing of the tests.
+PREDICT = """
+import pickle, sys, joblib, numpy
+load = joblib.load if sys.argv[1].endswith("joblib") else lambda path: pickle.load(open(path, "rb"))
+estimator, X = load(sys.argv[1])
+import torch
+assert not torch.cuda.is_available()
+numpy.save(sys.argv[2], estimator.predict_proba(X))
+"""
+
+
+def bytes_of_head(head: HeadClassifier) -> int:
+    return sum(array.nbytes for array in [*head.coefs_, *head.intercepts_])
+
+
+def in_another_process(estimator, texts, folder, kind):
+    """Return the probabilities that a fresh process without a GPU and with an empty store gives."""
+    source, target = folder / f"estimator.{kind}", folder / "found.npy"
+    if kind == "joblib":
+        joblib.dump((estimator, texts), source)
+    else:
+        source.write_bytes(pickle.dumps((estimator, texts)))
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "-c", PREDICT, str(source), str(target)], check=True, env=environment, timeout=120)
+    return np.load(target)
+
+
+@pytest.fixture
+def movable(tiny_bert_folder, tmp_path):
+    """Return a model's folder that a test may move and change."""
+    return Path(shutil.copytree(tiny_bert_folder, tmp_path / "here"))
+
+
+def classifier_on(folder, **params):
+    return BertSentimentClassifier(BertEmbedder(folder, device="cpu", cache=None, **params), **HEAD)
+
+
+# -- what is in a pickle, and where it loads -----------------------------------------------------------------------
+
+
+def test_a_fitted_pipeline_of_the_real_model_is_small_and_predicts_elsewhere(minilm, tmp_path):
+    """Under 100 kB beside the head's weights; the same bits in a fresh process with an empty store and no GPU."""
+    texts, labels = load_sample_tweets(return_X_y=True)
+    texts, labels = list(texts[:100]), labels[:100]
+    classifier = BertSentimentClassifier(BertEmbedder(minilm, cache=None, device="cpu"), max_iter=5, random_state=0)
+    pipeline = make_pipeline(TextCleaner(), classifier).fit(texts, labels)
+    assert len(pickle.dumps(pipeline)) < OUTSIDE_THE_HEAD + bytes_of_head(classifier.head_)
+    expected = pipeline.predict_proba(texts[:40])
+    assert np.array_equal(in_another_process(pipeline, texts[:40], tmp_path, "joblib"), expected)
+    found = in_another_process(pipeline, texts[20:60], tmp_path, "pickle")
+    np.testing.assert_allclose(found[:20], expected[20:], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "joblib"])
+@pytest.mark.parametrize("last", ["head", "scikit-learn"])
+def test_every_shape_of_pipeline_travels(tiny_bert_folder, tmp_path, kind, last):
+    """An embedder before any classifier as well as the classifier of texts, by pickle and by joblib."""
+    embedder = BertEmbedder(tiny_bert_folder, cache=None, device="cpu")
+    steps = [BertSentimentClassifier(embedder, **HEAD)] if last == "head" else [embedder, LogisticRegression()]
+    pipeline = make_pipeline(TextCleaner(), *steps).fit(X, Y)
+    assert np.array_equal(in_another_process(pipeline, X, tmp_path, kind), pipeline.predict_proba(X))
+
+
+def test_a_pickle_names_no_module_of_torch_and_no_private_helper(tiny_bert_folder):
+    """Only the public classes, numpy and scikit-learn: files within skbert may move without breaking pickles."""
+    classifier = classifier_on(tiny_bert_folder).partial_fit(X, Y, classes=["negative", "positive"])
+    pipeline = make_pipeline(TextCleaner(stop_words=["the"]), classifier)
+    strings = [arg for _, arg, _ in pickletools.genops(pickle.dumps(pipeline)) if isinstance(arg, str)]
+    assert not [name for name in strings if name.startswith(("torch", "transformers", "tokenizers"))]
+    assert {name for name in strings if name.startswith("skbert.")} == {
+        "skbert._classifier.classifier",
+        "skbert._cleaner.cleaner",
+        "skbert._embedder.embedder",
+        "skbert._head.classifier",
+    }
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copies_predict_the_same(tiny_bert_folder, copied):
+    """A copy goes the way of a pickle, without leaving traces on the estimator."""
+    classifier = classifier_on(tiny_bert_folder).fit(X, Y)
+    before = set(vars(classifier))
+    again = copied(classifier)
+    assert set(vars(again)) == set(vars(classifier)) == before
+    assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))
+
+
+# -- weights that are gone, moved, replaced ------------------------------------------------------------------------
+
+
+def test_weights_that_are_gone_are_an_error_that_names_them(movable):
+    """Loading succeeds, use does not; what was tried and the ways out are said."""
+    pickled = pickle.dumps(classifier_on(movable).fit(X, Y))
+    shutil.rmtree(movable)
+    with pytest.raises(ModelNotFoundError, match=r"(?s)here.*could not be had.*ways out"):
+        pickle.loads(pickled).predict(X)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_weights_that_have_moved_are_pointed_at_without_a_refit(movable, tmp_path, kind):
+    """`set_params` on the embedder of the classifier, or of a pipeline, and the bits are those of the fit."""
+    pipeline = make_pipeline(TextCleaner(), classifier_on(movable)).fit(X, Y)
+    expected, pickled = pipeline.predict_proba(X), pickle.dumps(pipeline)
+    there = shutil.move(movable, tmp_path / "there")
+    again = pickle.loads(pickled).set_params(bertsentimentclassifier__embedder__model=kind(there))
+    assert np.array_equal(again.predict_proba(X), expected)
+
+
+def test_weights_that_were_replaced_are_refused_with_both_fingerprints(movable, tmp_path):
+    """In the folder of the fit and under another path alike; a refit takes them."""
+    classifier = classifier_on(movable).fit(X, Y)
+    pickled, before = pickle.dumps(classifier), resolve_model(movable).fingerprint
+    other = build_tiny_model(tmp_path / "other", "bert", seed=3)
+    now = resolve_model(other).fingerprint
+    pointed = pickle.loads(pickled).set_params(embedder__model=other)
+    shutil.copy(other / "model.safetensors", movable / "model.safetensors")
+    replaced = pickle.loads(pickled)
+    for again in (pointed, replaced):
+        with pytest.raises(FingerprintError, match=f"(?s){before}.*{now}.*fit again"):
+            again.predict(X)
+        assert again.fit(X, Y).embedder_.fingerprint_ == now
+        assert again.predict(X).shape == (80,)
+
+
+def test_another_tokenizer_is_another_model(movable):
+    """The same weights with another vocabulary would read other words."""
+    classifier = classifier_on(movable).fit(X, Y)
+    path = movable / "tokenizer.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"great"', '"grand"'), encoding="utf-8")
+    with pytest.raises(FingerprintError):
+        pickle.loads(pickle.dumps(classifier)).predict(X)
+
+
+def test_what_identifies_a_vector_travels_with_the_fit(tiny_bert_folder):
+    """Pooling and layers set on a loaded classifier's embedder wait for the next fit; batch size takes effect."""
+    classifier = classifier_on(tiny_bert_folder, pooling="mean").fit(X, Y)
+    again = pickle.loads(pickle.dumps(classifier))
+    again.set_params(embedder__pooling="max", embedder__layers=0, embedder__batch_tokens=64)
+    np.testing.assert_allclose(again.predict_proba(X), classifier.predict_proba(X), atol=1e-5)
+    assert np.abs(again.fit(X, Y).predict_proba(X) - classifier.predict_proba(X)).max() > 1e-3
+
+
+# -- format numbers ------------------------------------------------------------------------------------------------
+
+
+def test_a_pickle_of_the_previous_format_still_predicts(minilm):
+    """A file that the first format wrote: without a number, and before rooms were moved. Its predictions are in it."""
+    with OLD.open("rb") as file:
+        old = pickle.load(file)
+    np.testing.assert_allclose(old["pipeline"].predict_proba(old["texts"]), old["proba"], atol=1e-5)
+    assert np.array_equal(old["head"].predict_proba(old["rows"]), old["head_proba"])
+    assert old["embedder"].transform(old["texts"]).shape == (3, 384)
+    assert old["cleaner"].transform(["RT @a: hi"]) == ["hi"]
+
+
+def test_an_old_head_goes_on_learning():
+    """What an upgrade rewrites is what partial_fit needs."""
+    with OLD.open("rb") as file:
+        old = pickle.load(file)
+    head, rows = old["head"], old["rows"]
+    assert type(head._moments) is tuple
+    seen = head.n_iter_
+    head.partial_fit(rows, head.predict(rows))
+    assert head.n_iter_ == seen + 1
+
+
+class Newer(HeadClassifier):
+    """Writes what a skbert of the future might."""
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_skbert_format": STATE_FORMAT + 1}
+
+
+def test_a_pickle_of_a_newer_format_is_refused_with_both_numbers():
+    """A half-understood state would predict something else."""
+    pickled = pickle.dumps(Newer())
+    with pytest.raises(StateFormatError, match=rf"format {STATE_FORMAT + 1}, .* 1 to {STATE_FORMAT}. Install") as error:
+        pickle.loads(pickled)
+    assert isinstance(error.value, SkbertError)
+
+
+def test_a_fit_on_vectors_of_another_recipe_is_refused(tiny_bert_folder, monkeypatch):
+    """Where a newer skbert makes other vectors of the same weights, an earlier fit does not fit them."""
+    pickled = pickle.dumps(classifier_on(tiny_bert_folder).fit(X, Y))
+    monkeypatch.setattr("skbert._embedder.embedder.FORMAT", 7)
+    again = pickle.loads(pickled)
+    with pytest.raises(FingerprintError, match=r"recipe 1, .* recipe 7.*Fit again"):
+        again.predict(X)
+    assert again.fit(X, Y).predict(X).shape == (80,)
+
+
+def test_a_pickle_of_a_pickle_stays_the_same(tiny_bert_folder):
+    """Nothing is added or lost on the way through many processes."""
+    once = pickle.dumps(classifier_on(tiny_bert_folder).fit(X, Y))
+    twice = pickle.dumps(pickle.load(io.BytesIO(once)))
+    assert len(once) == len(twice)
+    assert np.array_equal(pickle.loads(twice).predict_proba(X), pickle.loads(once).predict_proba(X))
