@@ -2,6 +2,7 @@
 # Another Python: make PYTHON=python3.13 test. Options for the command behind a target: make test ARGS="-k pooling -x".
 
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 PYTHON ?=
 ARGS ?=
 
@@ -10,13 +11,17 @@ export OMP_WAIT_POLICY ?= passive
 
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+OLDEST_STAMP := $(OLDEST)/.installed
+# What meets scikit-learn, pandas and numpy where their versions differ.
+OLDEST_TESTS := $(addprefix tests/test_,battery.py bundle*.py callbacks.py common*.py compose*.py classifier.py \
+  embedder.py head*.py skops.py texts.py travel.py)
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.11 python3.12 python3.13 python3.14 python)
 # An environment can be made by a Python that is new enough and has ensurepip (Debian and Ubuntu keep it apart).
 CAN_MAKE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 IS_MADE := import sys, pip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-style lint-docstrings lint-types lint-spelling lint-pins format changelog-draft clean distclean
+.PHONY: help demo test test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format changelog-draft clean distclean
 
 help:  ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +31,9 @@ demo: $(STAMP)  ## from raw tweets to sentiment, with pictures, in under two min
 
 test: $(STAMP)  ## run the tests (those on real data where SKBERT_DATA names its folder)
 	$(RUN) -m pytest --durations=10 --durations-min=0.5 $(ARGS)
+
+test-oldest: $(OLDEST_STAMP)  ## run what meets scikit-learn, pandas and numpy, with their oldest versions
+	$(OLDEST)/bin/python -m pytest --durations=10 --durations-min=0.5 $(OLDEST_TESTS) $(ARGS)
 
 lint: lint-style lint-docstrings lint-types lint-spelling lint-pins  ## check style, docstrings, types, spelling and pins
 
@@ -56,27 +64,36 @@ clean:  ## remove caches and build products
 	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov demo_output
 	find skbert tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## remove the environment as well
-	if test -f $(VENV)/pyvenv.cfg; then rm -rf $(VENV); fi
+distclean: clean  ## remove the environments as well
+	for made in $(VENV) $(OLDEST); do if test -f $$made/pyvenv.cfg; then rm -rf $$made; fi; done
 
-# Runs again when what it installs has changed. A half-made or outdated environment is made anew.
+# Both run again when what they install has changed. A half-made or outdated environment is made anew.
 $(STAMP): pyproject.toml constraints.txt
-	@if ! $(RUN) -c '$(IS_MADE)' 2>/dev/null; then \
-	  if test -e $(VENV) && ! test -f $(VENV)/pyvenv.cfg; then \
-	    echo "$(VENV) exists and is no Python environment. Move it away, or name another: make VENV=folder …" >&2; exit 1; \
+	@$(call install,$(VENV),constraints.txt,dev,$(PYTHONS))
+
+$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
+	@$(call install,$(OLDEST),constraints-oldest.txt,test,$(if $(PYTHON),$(PYTHON),python3.11 python3.12))
+
+# An environment in folder 1, with the versions of file 2 and the extra 3, made by one of the Pythons 4. The oldest numpy
+# has no wheels for Python 3.13.
+define install
+	if ! $(1)/bin/python -c '$(IS_MADE)' 2>/dev/null; then \
+	  if test -e $(1) && ! test -f $(1)/pyvenv.cfg; then \
+	    echo "$(1) exists and is no Python environment. Move it away, or name another: make VENV=folder …" >&2; exit 1; \
 	  fi; \
 	  found=; \
-	  for python in $(PYTHONS); do \
+	  for python in $(4); do \
 	    if "$$python" -c '$(CAN_MAKE)' >/dev/null 2>&1; then found=$$python; break; fi; \
 	  done; \
 	  if test -z "$$found"; then \
-	    echo "skbert needs Python 3.11 or newer with its venv module; tried: $(PYTHONS)." >&2; \
+	    echo "skbert needs Python 3.11 or newer with its venv module; tried: $(4)." >&2; \
 	    echo "Install one (on Debian and Ubuntu with python3-venv), or name it: make PYTHON=/path/to/python3 …" >&2; \
 	    exit 1; \
 	  fi; \
-	  echo "Making $(VENV) with $$("$$found" --version) ($$found)."; \
-	  "$$found" -m venv --clear $(VENV) || exit 1; \
-	fi
-	@echo "Installing skbert and its tools into $(VENV): once, a few minutes, most of it PyTorch."
-	@$(RUN) -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
-	@touch $@
+	  echo "Making $(1) with $$("$$found" --version) ($$found)."; \
+	  "$$found" -m venv --clear $(1) || exit 1; \
+	fi; \
+	echo "Installing skbert and its tools into $(1): once, a few minutes, most of it PyTorch."; \
+	$(1)/bin/python -m pip install --quiet --no-input --disable-pip-version-check -c $(2) -e '.[$(3)]' && \
+	touch $(1)/.installed
+endef

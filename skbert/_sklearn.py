@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from sklearn import get_config
 
 try:
@@ -23,13 +25,27 @@ except ImportError:
         return method
 
 
-__all__ = ["CallbackSupportMixin", "FitTask", "is_output_wrapped", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitTask", "is_output_wrapped", "keep_index", "with_callbacks"]
+
+
+def _output_container(estimator: Any) -> str:
+    return getattr(estimator, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
 
 
 def is_output_wrapped(estimator: Any) -> bool:
     """Say whether ``set_output``, or scikit-learn's configuration, turns what `transform` returns into a frame."""
-    chosen = getattr(estimator, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
-    return bool(chosen != "default")
+    return _output_container(estimator) != "default"
+
+
+def keep_index(estimator: Any, output: np.ndarray, X: Any) -> Any:
+    """Return what `transform` is to return, so that a frame which becomes of it has the index of the Series X.
+
+    scikit-learn 1.6 keeps the index of a frame only. Without this, a
+    ColumnTransformer would put the vectors beside the columns of other rows.
+    """
+    if isinstance(X, pd.Series) and _output_container(estimator) == "pandas":
+        return pd.DataFrame(output, index=X.index, copy=False)
+    return output
 
 
 class FitTask:
@@ -54,7 +70,8 @@ class FitTask:
         self._facts: dict[str, Any] = {"estimator": estimator, "X": X, "y": y}
         if sample_weight is not None:
             self._facts["metadata"] = {"sample_weight": sample_weight}
-        self._task = self._epoch = None
+        self._task: Any = None
+        self._epoch: Any = None
         if getattr(estimator, "_skl_callbacks", None):
             self._task = estimator._init_callback_context(max_subtasks=max_epochs)
             self._task.call_on_fit_task_begin(**self._facts)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -72,6 +73,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("data"):
                 item.add_marker(pytest.mark.skip(reason="SKBERT_DATA does not name the folder of the real data"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many of scikit-learn's common checks each estimator passed (tests/test_battery.py)."""
+    counts: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed", "skipped", "xfailed", "xpassed"):
+        for report in terminalreporter.getreports(outcome):
+            name = dict(getattr(report, "user_properties", ())).get("battery")
+            if name is not None:
+                counts.setdefault(name, Counter())[outcome] += 1
+    if counts:
+        import sklearn
+
+        terminalreporter.section(f"common checks of scikit-learn {sklearn.__version__}")
+        for name, count in counts.items():
+            rest = ", ".join(f"{n} {outcome}" for outcome, n in count.items() if outcome != "passed")
+            terminalreporter.line(f"{name}: {count['passed']} of {count.total()} passed{rest and f' ({rest})'}")
 
 
 def _has_cuda() -> bool:

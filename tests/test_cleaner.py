@@ -366,6 +366,28 @@ def test_replacements_are_single_pieces_of_bert(word):
     assert word in vocabulary.split("\n")
 
 
+def nest(outside: str, inside: str, behind: str, links: int = 12) -> str:
+    """Set a text between two others so many times."""
+    return outside * links + inside + behind * links
+
+
+# Texts in which each thing comes forth when the one before it is gone, the parameters for which it does, the result.
+LINKED = {
+    "@b12:30" * 12: ({"numbers": "replace"}, " ".join(["user: number"] * 12)),
+    "@b12:30" * 11 + "@c": ({"numbers": "drop", "mentions": "drop"}, " ".join([":"] * 11)),
+    "@b'the" * 12: ({"stop_words": ["the"]}, " ".join(["user'"] * 12)),
+    "@b'rt@c" * 12: ({"stop_words": ["the"]}, " ".join(["user'"] * 12)),
+    "@bé" * 12: ({"stop_words": ["é"]}, " ".join(["user"] * 12)),
+    nest('rt "', "", "@a"): ({}, ""),
+    nest('rt "', "", "@a ") + "@b c": ({"mentions": "keep"}, "@b c"),
+    nest("rt “", "", "@a", 9) + " end": ({"fix_encoding": False}, "end"),
+    "&#65286;" + "#65286;" * 12: ({}, "&"),
+    nest("&a", "&ammp;#97;", "mp;#97;"): ({"repeated_chars": 1}, "a"),
+    nest("&f", "f", "lig;"): ({"repeated_chars": 2}, "ff"),
+    nest("&&NU", "&#77;", ";77;"): ({"case": "lower"}, "m"),
+}
+CHAINS = tuple(LINKED)
+
 # Texts whose cleaning brings forth something new to clean.
 ADVERSARIAL = [
     "&amp;amp;lt;",
@@ -406,6 +428,11 @@ ADVERSARIAL = [
     "＆amp； ＃a ＠b",
     "\ufe0f\u20e3\u200d",
     "rt the rt the rt @a @b",
+    *CHAINS,
+    "1,000@b12:30@b12:30",
+    "@b12:30@a٣@b12:30@a٣",
+    "@the@30@http://a@b12:30@c",
+    "@b12:30#rt@b12:30#rt@b12:30#rt",
 ]
 FRAGMENTS = st.one_of(
     st.sampled_from(
@@ -472,6 +499,30 @@ class TestLaws:
         while (cleaned := clean_text._clean_once(text)) != text:
             text, rounds = cleaned, rounds + 1
             assert rounds <= rules._MAX_ROUNDS // 2
+
+    @pytest.mark.parametrize("text", LINKED)
+    @pytest.mark.parametrize("before", ["", "x #rt ", "7️⃣;", "the.@x "])
+    def test_a_chain_takes_no_round_a_link(self, text, before):
+        """A row of things that hang on one another settles in few rounds, to what a round a link would make of it."""
+        params, expected = LINKED[text]
+        clean_text = rules.CleaningRules(TextCleaner(**params)._settings())
+        if not before:
+            assert clean_text(text) == expected
+        text, rounds = before + text, 1
+        while (cleaned := clean_text._clean_once(text)) != text:
+            text, rounds = cleaned, rounds + 1
+        assert rounds <= 5
+
+    def test_a_chain_ends_at_what_stays(self):
+        """Mentions behind a word that stays are none, as they are without the chain before them."""
+        assert clean("@a'the@b'x@c'the@d'the@e", stop_words=["the"]) == "user' user'x@c'the@d'the@e"
+        assert clean("@a1:30@b'x@c1:30@d", numbers="replace") == "user: number user'x@c1:30@d"
+
+    def test_retweet_marks_go_while_there_are_handles(self):
+        """Of nested marks the innermost go, each with one handle; the others and surplus handles stay."""
+        assert clean('rt "rt "rt "rt @a@b') == 'rt "rt "'
+        assert clean('rt "rt "rt @a@b@c@d') == "user"
+        assert clean('rt "rt "rt " end') == 'rt "rt "rt " end'
 
     @given(text=TEXTS, params=PARAMS)
     @settings(max_examples=100, deadline=None)
@@ -546,6 +597,7 @@ class TestTime:
         *("@", "#", "a", "&", ":", "A", "1", "1.", ";", "…", "é", "Ã", "\x80", "İ", "'", " ", "\n", "_", "-", "ि"),
         *("http://", "http://(", "www.", "RT ", "RT  ", "RT @a: ", "@a", "#a", "#1", "@a#b", "a@b "),
         *("&amp;", "&amp", "&lt&semi;", "&#", "😂", "😂\u200d", "🇺", "❤️", "7️⃣", "Ã©", "â€™", "ABc", "ABs", "か\u3099"),
+        *("@b12:30", "@b'the", "@b'rt@c", 'rt "', "@a.", "&#65286;", "#65286;", "&&NU", "&a", "&f"),
     )
 
     @pytest.mark.parametrize("params", [{}, {**DROPPING, "stop_words": "english"}], ids=["defaults", "dropping"])

@@ -48,8 +48,8 @@ def differ(one, other):
 LINEAR = quick(hidden_layer_sizes=(), n_heads=2, early_stopping=False, max_iter=100)
 
 
-# No check is expected to fail.
-@parametrize_with_checks([HeadClassifier(), LINEAR])
+# No check is expected to fail. tests/test_battery.py has those of the default head.
+@parametrize_with_checks([LINEAR])
 @pytest.mark.filterwarnings("ignore::skbert.exceptions.ValidationSplitWarning")
 def test_scikit_learns_common_checks(estimator, check):
     """scikit-learn's complete battery, sample weights against repetition included."""

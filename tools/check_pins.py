@@ -2,6 +2,8 @@
 
 Walks the requirements of the installed packages, so it sees what belongs to
 this system and this Python; other packages in the environment do not matter.
+Checks too that constraints-oldest.txt pins each package that ``skbert[test]``
+names at the lower bound that is stated for it.
 Exits with 1, and one line a fault, where something is wrong.
 """
 
@@ -13,8 +15,10 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 PACKAGE, EXTRAS = "skbert", ("all", "dev")
+NOT_OLDEST = {"torch"}  # constraints-oldest.txt says why
 
 
 def read_pins(path: Path) -> dict[str, Requirement]:
@@ -43,9 +47,33 @@ def walk_requirements() -> set[str]:
     return {name for name, _ in needed} - {PACKAGE}
 
 
+def oldest_faults(pins: dict[str, Requirement]) -> list[str]:
+    """Return where the oldest versions differ from the lower bounds that skbert states."""
+    bounds: dict[str, str] = {}
+    ahead, seen = ["", "test"], set()
+    while ahead:
+        extra = ahead.pop()
+        seen.add(extra)
+        for requirement in map(Requirement, distribution(PACKAGE).requires or ()):
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            if canonicalize_name(requirement.name) == PACKAGE:
+                ahead += [more for more in requirement.extras if more not in seen]
+                continue
+            lower = [part.version for part in requirement.specifier if part.operator in (">=", "==")]
+            bounds[canonicalize_name(requirement.name)] = lower[0] if lower else "no lower bound"
+    faults = [f"{name}: named in constraints-oldest.txt only" for name in sorted(set(pins) - set(bounds))]
+    for name in sorted(set(bounds) - NOT_OLDEST):
+        pin = pins.get(name)
+        if pin is None or not pin.specifier.contains(Version(bounds[name]), prereleases=True):
+            faults.append(f"{name}: from {bounds[name]} on, but constraints-oldest.txt has {pin}")
+    return faults
+
+
 def main() -> int:
     """Print the faults, and return the exit status."""
-    pins = read_pins(Path(__file__).parents[1] / "constraints.txt")
+    root = Path(__file__).parents[1]
+    pins = read_pins(root / "constraints.txt")
     faults = [f"{pin}: not pinned with ==" for pin in pins.values() if not str(pin.specifier).startswith("==")]
     needed = walk_requirements()
     for name in sorted(needed):
@@ -58,6 +86,7 @@ def main() -> int:
             faults.append(f"{name}: needed, and not pinned; {name}=={version} is installed")
         elif not pins[name].specifier.contains(version, prereleases=True):
             faults.append(f"{name}: pinned as {pins[name]}, but {version} is installed")
+    faults += oldest_faults(read_pins(root / "constraints-oldest.txt"))
     print(*faults, sep="\n", end="\n" if faults else "")
     print(f"constraints.txt: {len(needed)} packages needed, {len(faults)} faults", file=sys.stderr)
     return 1 if faults else 0

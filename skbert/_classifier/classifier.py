@@ -235,17 +235,17 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
         if task.is_watched and embedder.cache is None:
             # A callback may predict X after each epoch; these vectors serve it, so that BERT still runs once a text.
             working = self._like(embedder, cache=MemoryStore(_FOR_CALLBACKS))
-        vectors = working.transform(X)
+        vectors = _matrix(working, X)
         head = copy(self.head_).set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
 
         def present(learned: dict[str, Any]) -> dict[str, Any]:
             so_far = copy(head)
-            vars(so_far).update(learned)
+            so_far.__dict__.update(learned)
             return {**self._learned(embedder, so_far, is_pairs), "embedder": working}
 
         head._fit(vectors, labels, sample_weight, Audience(type(self).__name__, self.verbose, task, present))
         self._forget()
-        vars(self).update(self._learned(embedder, head, is_pairs))
+        self.__dict__.update(self._learned(embedder, head, is_pairs))
         task.end(**({"embedder": working} if working is not embedder else {}))
         return self
 
@@ -275,12 +275,12 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
         if going_on:
             head = copy(self.head_).set_params(**self._head_params())
             embedder, is_pairs = self.embedder_, self._is_pairs
-            vectors = self._serving_embedder().transform(X)
+            vectors = _matrix(self._serving_embedder(), X)
         else:
             head = HeadClassifier(**self._head_params())
-            vectors = embedder.transform(X)
+            vectors = _matrix(embedder, X)
         head.partial_fit(vectors, labels, classes=classes, sample_weight=sample_weight)
-        vars(self).update(self._learned(embedder, head, is_pairs))
+        self.__dict__.update(self._learned(embedder, head, is_pairs))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -413,7 +413,7 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
     def _vectors(self, X: Any) -> np.ndarray:
         texts = check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__)
         check_same_kind(texts, self._is_pairs, type(self).__name__)
-        return self._serving_embedder().transform(X)
+        return _matrix(self._serving_embedder(), X)
 
     def _serving_embedder(self) -> BertEmbedder:
         """Return an embedder as at the fit, with the weights and on the device that `embedder` names now."""
@@ -424,3 +424,8 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
     def _like(fitted: BertEmbedder, **params: Any) -> BertEmbedder:
         """Return a copy of a fitted embedder with other parameters, and still fitted."""
         return copy(fitted).set_params(**params)
+
+
+def _matrix(embedder: BertEmbedder, X: Any) -> np.ndarray:
+    """Return the vectors as an array, also where `set_output` or a global setting makes a frame of them."""
+    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)

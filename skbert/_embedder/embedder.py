@@ -16,7 +16,7 @@ from skbert._engine.encode import encode
 from skbert._engine.sources import ModelFiles, resolve_model
 from skbert._engine.spec import FORMAT, EncoderSpec
 from skbert._params import Rules, anything, boolean, check_params, instance, integer, none, one_of, sequence
-from skbert._sklearn import FitTask, with_callbacks
+from skbert._sklearn import FitTask, keep_index, with_callbacks
 from skbert._store.caches import CACHE_TEXT, Cache, is_cache
 from skbert._texts import TextInput, check_texts
 from skbert.exceptions import FingerprintError, TextInputError
@@ -281,7 +281,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEsti
         texts = self._check(X)
         self._check_names(texts)
         files = self._resolve()
-        return encode(texts.items, *make_plan(self, files))  # type: ignore[arg-type]  # no None is left by `missing`
+        vectors = encode(texts.items, *make_plan(self, files))  # type: ignore[arg-type]  # `missing` has left no None
+        return keep_index(self, vectors, X)
 
     @property
     def _n_features_out(self) -> int:

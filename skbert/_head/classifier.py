@@ -284,7 +284,7 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
             audience=audience,
         )
         self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
-        vars(self).update(_learned(network, history, moments, classes))
+        self.__dict__.update(_learned(network, history, moments, classes))
         fitting.warn_of_end(history)
         return self
 
@@ -345,7 +345,7 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
         history = fitting.run(network, part, None, self._settings(1, averaging=0.0), seed, moments=memory)
         losses = [*([] if first else self.loss_curve_), *history.loss]
-        vars(self).update(_learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known))
+        self.__dict__.update(_learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known))
         self._optimizer = weights.memory_arrays(memory)
         fitting.warn_of_end(history)
         return self
