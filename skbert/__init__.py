@@ -1,5 +1,6 @@
 """A frozen BERT behind scikit-learn's fit, transform and predict."""
 
+from skbert._bundle import load_bundle, save_bundle
 from skbert._classifier import BertSentimentClassifier
 from skbert._cleaner import TextCleaner
 from skbert._displays import TrainingHistoryDisplay
@@ -20,6 +21,8 @@ __all__ = [
     "TrainingHistoryDisplay",
     "cache_info",
     "clear_cache",
+    "load_bundle",
     "release_models",
+    "save_bundle",
 ]
 __version__ = "0.1.0.dev0"

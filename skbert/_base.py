@@ -5,6 +5,7 @@ Low room: imports ``_sklearn`` and ``exceptions``.
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -28,6 +29,13 @@ class SkbertEstimator(CallbackSupportMixin, BaseEstimator):
     # scikit-learn's HTML representation makes a link of these.
     _doc_link_module = "skbert"
     _doc_link_template = f"{DOCUMENTATION}/reference/skbert.{{estimator_name}}.html"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the methods the module of their class, by which skops and others tell whose they are."""
+        super().__init_subclass__(**kwargs)
+        for value in vars(cls).values():
+            if isinstance(value, FunctionType):
+                value.__module__ = cls.__module__
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes, with the number of their layout."""

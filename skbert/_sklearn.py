@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sklearn import get_config
+from sklearn.utils.validation import _check_feature_names_in
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -25,7 +25,19 @@ except ImportError:
         return method
 
 
-__all__ = ["CallbackSupportMixin", "FitTask", "is_output_wrapped", "keep_index", "with_callbacks"]
+__all__ = [
+    "CallbackSupportMixin",
+    "FitTask",
+    "check_input_features",
+    "is_output_wrapped",
+    "keep_index",
+    "with_callbacks",
+]
+
+
+def check_input_features(estimator: Any, input_features: Any) -> None:
+    """Refuse names for `get_feature_names_out` that are not those of the fit."""
+    _check_feature_names_in(estimator, input_features, generate_names=False)
 
 
 def _output_container(estimator: Any) -> str:
@@ -37,7 +49,7 @@ def is_output_wrapped(estimator: Any) -> bool:
     return _output_container(estimator) != "default"
 
 
-def keep_index(estimator: Any, output: np.ndarray, X: Any) -> Any:
+def keep_index(estimator: Any, output: Any, X: Any) -> Any:
     """Return what `transform` is to return, so that a frame which becomes of it has the index of the Series X.
 
     scikit-learn 1.6 keeps the index of a frame only. Without this, a

@@ -5,7 +5,8 @@ Low room: imports only ``exceptions``. Knows containers, not models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,10 +15,11 @@ from scipy import sparse
 
 from skbert.exceptions import MissingTextError, TextInputError
 
-__all__ = ["Item", "TextInput", "check_texts", "rebuild"]
+__all__ = ["Item", "TextInput", "check_names", "check_texts", "rebuild"]
 
 Item: TypeAlias = str | tuple[str, str] | None
 _SHOWN_ROWS = 5  # rows that an error lists before it says "…"
+_SEQUENCE = ("__len__", "__getitem__", "__iter__")  # of a user's own class, which need not derive from Sequence
 
 
 class TextInput(NamedTuple):
@@ -25,12 +27,14 @@ class TextInput(NamedTuple):
 
     `items` has one entry a row: a str, a tuple of two str (a pair), or, under
     ``missing="keep"``, None for a missing value. `columns` holds the names of
-    a frame's columns, else None.
+    a frame's columns, else None; `has_names` says whether they all are str, as
+    scikit-learn wants it for `feature_names_in_`.
     """
 
     items: list[Item]
     is_pairs: bool
     columns: tuple[str, ...] | None
+    has_names: bool = False
 
 
 def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estimator") -> TextInput:
@@ -40,7 +44,7 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
     ----------
     X : list, tuple, 1-D array, Series of str, (n, 1) array or one-column frame; for pairs a list of 2-tuples, an \
 (n, 2) array or a two-column frame
-        pandas and polars alike.
+        pandas, polars and pyarrow alike.
     missing : {'error', 'empty', 'keep'}, default='error'
         What None, NaN and pd.NA become: an error that names the rows, the
         empty text, or None. A pair with one side missing is missing whole.
@@ -61,8 +65,9 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
     """
     values, columns = _to_rows(X, estimator)
     if len(values) == 0:
+        shape = getattr(X, "shape", (0,))
         msg = (
-            f"Found array with 0 sample(s) (shape=(0,)) while a minimum of 1 is required by {estimator}. "
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required by {estimator}. "
             "Pass at least one text."
         )
         raise TextInputError(msg)
@@ -86,7 +91,32 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
         raise MissingTextError(msg)
     if absent and missing == "empty":
         items = ["" if item is None else item for item in items]
-    return TextInput(items, is_pairs, columns)
+    names = columns or ()
+    has_names = bool(names) and all(isinstance(name, str) for name in names)
+    return TextInput(items, is_pairs, None if columns is None else tuple(map(str, names)), has_names)
+
+
+def check_names(texts: TextInput, fitted: Sequence[str] | np.ndarray | None) -> None:
+    """Refuse a frame with other columns than at the fit: swapped, they would be other pairs.
+
+    Parameters
+    ----------
+    texts : TextInput
+        What is there now; without columns there is nothing to compare.
+    fitted : sequence of str or None
+        The columns of the fit, if it had a frame.
+
+    Raises
+    ------
+    TextInputError
+        Names both.
+    """
+    if fitted is not None and texts.columns is not None and texts.columns != tuple(fitted):
+        msg = (
+            f"The feature names should match those that were passed during fit, in the same order: "
+            f"{list(fitted)}, got {list(texts.columns)}. Select or rename the columns, or fit again."
+        )
+        raise TextInputError(msg)
 
 
 def rebuild(X: Any, items: Sequence[Item]) -> Any:
@@ -109,43 +139,53 @@ def rebuild(X: Any, items: Sequence[Item]) -> Any:
     if columns is not None:
         sides = [items] if len(columns) == 1 else [[_side(item, k) for item in items] for k in (0, 1)]
         parts = [rebuild(part, side) for part, side in zip(_frame_parts(X), sides, strict=True)]
-        if _is_polars(X):
+        if _comes_from(X, "polars"):
             return type(X)(parts)
+        if _comes_from(X, "pyarrow"):
+            return type(X).from_arrays(parts, schema=X.schema)
         frame = type(X)(pd.concat(parts, axis="columns"))
         frame.columns = X.columns
         return frame
     if isinstance(X, pd.Series | pd.Index):
         return _rebuild_pandas(X, items)
-    if _is_polars(X):
-        return _rebuild_polars(X, items)
-    if isinstance(X, list | tuple):
-        rebuilt = [_keep_row(old, new) for old, new in zip(X, items, strict=True)]
-        return tuple(rebuilt) if isinstance(X, tuple) else rebuilt
-    return _rebuild_array(np.asarray(X), items)
+    if isinstance(X, pd.api.extensions.ExtensionArray):
+        return _rebuild_pandas(pd.Series(X), items).array
+    if _comes_from(X, "polars"):
+        # An Enum has no room for a new text.
+        dtype = None if str(X.dtype).startswith("Enum") else X.dtype
+        return type(X)(X.name, _keep_rows(X.to_list(), items), dtype=dtype)
+    if _is_arrow(X):
+        return _rebuild_arrow(X, items)
+    if isinstance(X, np.ma.MaskedArray):
+        return np.ma.array(_rebuild_array(X.data, items), mask=X.mask)
+    if hasattr(X, "__array__"):
+        return _rebuild_array(np.asarray(X), items)
+    rebuilt = _keep_rows(X, items)
+    return tuple(rebuilt) if isinstance(X, tuple) else rebuilt
 
 
 def _rebuild_pandas(X: Any, items: Sequence[Item]) -> Any:
-    old = X.tolist()
-    values = [previous if new is None else new for previous, new in zip(old, items, strict=True)]
-    dtype = "object" if isinstance(X.dtype, pd.CategoricalDtype) else X.dtype
+    values = _keep_rows(X.tolist(), items)
+    is_category = isinstance(X.dtype, pd.CategoricalDtype)
+    dtype = "object" if is_category else X.dtype
     if isinstance(X, pd.Index):
-        return pd.Index(values, name=X.name, dtype=dtype)
-    series = pd.Series(values, index=X.index, name=X.name, dtype=dtype)
-    return series.astype("category") if isinstance(X.dtype, pd.CategoricalDtype) else series
+        new: Any = pd.Index(values, dtype=dtype).set_names(X.names)
+    else:
+        new = pd.Series(values, index=X.index, name=X.name, dtype=dtype)
+    return new.astype("category") if is_category else new
 
 
-def _rebuild_polars(X: Any, items: Sequence[Item]) -> Any:
-    values = [previous if new is None else new for previous, new in zip(X.to_list(), items, strict=True)]
-    # An Enum has no room for a new text.
-    dtype = None if str(X.dtype).startswith("Enum") else X.dtype
-    return type(X)(X.name, values, dtype=dtype)
+def _rebuild_arrow(X: Any, items: Sequence[Item]) -> Any:
+    arrow: Any = sys.modules["pyarrow"]  # X is there, so it is loaded
+    values = _keep_rows(X.to_pylist(), items)
+    return arrow.chunked_array([values], X.type) if hasattr(X, "chunks") else arrow.array(values, X.type)
 
 
 def _rebuild_array(X: np.ndarray, items: Sequence[Item]) -> np.ndarray:
     cells: list[Any] = list(items)
     if X.ndim == 2 and X.shape[1] == 2:
         cells = [_side(item, k) for item in items for k in (0, 1)]
-    values = [old if new is None else new for old, new in zip(X.ravel().tolist(), cells, strict=True)]
+    values = _keep_rows(X.ravel().tolist(), cells)
     if X.dtype.kind == "O":
         flat = np.empty(len(values), dtype=object)
         flat[:] = values
@@ -153,6 +193,11 @@ def _rebuild_array(X: np.ndarray, items: Sequence[Item]) -> np.ndarray:
         # dtype "U" without a length: a replaced word may be longer than the widest old one
         flat = np.array(values, dtype=np.str_ if X.dtype.kind == "U" else X.dtype)
     return flat.reshape(X.shape)
+
+
+def _keep_rows(old: Iterable[Any], new: Iterable[Item]) -> list[Any]:
+    """Return the new rows in the form of the old ones; a row that is None stays what it was."""
+    return [_keep_row(before, after) for before, after in zip(old, new, strict=True)]
 
 
 def _keep_row(old: Any, new: Item) -> Any:
@@ -167,40 +212,52 @@ def _side(item: Item, k: int) -> str | None:
     return item[k] if isinstance(item, tuple) else None
 
 
-def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], tuple[str, ...] | None]:
+def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], list[Any] | None]:
     """Return the rows of X as a sequence, and the column names where X is a frame."""
     if isinstance(X, str | bytes | bytearray):
         kind = "string" if isinstance(X, str) else type(X).__name__
         msg = f"Iterable over raw text documents expected, {kind} object received. For one text, pass [text]."
         raise TextInputError(msg)
     if sparse.issparse(X):
-        msg = f"A sparse matrix was passed, but {estimator} takes texts. Pass a list, an array or a Series of str."
+        msg = f"Sparse data was passed for X, but {estimator} takes texts. Pass a list, an array or a Series of str."
         raise TextInputError(msg)
     if isinstance(X, Iterator):
         msg = f"A generator or iterator ({type(X).__name__}) can be read only once. Pass list(X) instead."
         raise TextInputError(msg)
-    if isinstance(X, Mapping | Set) or X is None or np.isscalar(X):
-        msg = (
-            f"{estimator} takes a list, a tuple, a 1-D array or a Series of str, "
-            f"got {type(X).__name__}: {_show(X)}. Pass a sequence of texts."
-        )
-        raise TextInputError(msg)
-
-    if _is_polars(X) and hasattr(X, "collect"):
+    if _comes_from(X, "polars") and hasattr(X, "collect"):
         msg = f"A polars {type(X).__name__} holds no texts yet. Pass X.collect() instead."
         raise TextInputError(msg)
     columns = _frame_columns(X)
     if columns is not None:
         if len(columns) > 2 or len(columns) == 0:
             raise TextInputError(_too_wide(len(columns), estimator, list(columns)))
-        parts = [part.to_list() for part in _frame_parts(X)]
+        parts = [_to_rows(part, estimator)[0] for part in _frame_parts(X)]
         rows = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
-        return rows, tuple(str(name) for name in columns)
+        return rows, columns
     if isinstance(X, list | tuple):
         return X, None
-    if isinstance(X, pd.Series | pd.Index) or _is_polars(X):
+    if isinstance(X, pd.Series | pd.Index) or _comes_from(X, "polars"):
         return X.to_list(), None
-    return _array_rows(np.asarray(X), estimator), None
+    if _is_arrow(X):
+        return X.to_pylist(), None
+    if isinstance(X, Mapping | Set | type) or np.isscalar(X):
+        raise TextInputError(_no_sequence(X, estimator))
+    if hasattr(X, "__array__"):
+        # A mask survives: what it hides is missing.
+        return _array_rows(X if isinstance(X, np.ma.MaskedArray) else np.asarray(X), estimator), None
+    # Not by way of NumPy, which would turn numbers among texts into texts, and NaN into "nan".
+    if all(hasattr(X, name) for name in _SEQUENCE):
+        return list(X), None
+    raise TextInputError(_no_sequence(X, estimator))
+
+
+def _no_sequence(X: Any, estimator: str) -> str:
+    # The order of a set is nobody's choice.
+    listed = isinstance(X, Iterable) and not isinstance(X, Mapping | set | frozenset | type)
+    return (
+        f"{estimator} takes a list, a tuple, a 1-D array or a Series of str, got {type(X).__name__}: {_show(X)}. "
+        f"Pass a sequence of texts{', for example list(X)' if listed else ''}."
+    )
 
 
 def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
@@ -213,8 +270,10 @@ def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
         return X.ravel().tolist() if X.shape[1] == 1 else [tuple(row) for row in X.tolist()]
     if X.ndim == 2:
         raise TextInputError(_too_wide(X.shape[1], estimator))
+    # With more than two dimensions it begins as scikit-learn's message does.
+    many = f"Found array with dim {X.ndim}, while dim <= 2 is required by {estimator}. " if X.ndim > 2 else ""
     msg = (
-        f"Expected a 1-D array of texts, or a 2-D array of one or two columns, got an array of shape {X.shape}. "
+        f"{many}Expected a 1-D array of texts, or a 2-D array of one or two columns, got an array of shape {X.shape}. "
         "Reshape your data with X.ravel() if it holds one text a sample."
     )
     raise TextInputError(msg)
@@ -269,9 +328,13 @@ def _check_str(row: int, value: Any, estimator: str) -> str:
         remedy = "Decode it first, for example text.decode('utf-8')."
     elif isinstance(value, list | tuple):
         remedy = "Pass 2-tuples of str in every row for sentence pairs, or one str in every row."
+    elif isinstance(value, np.ndarray):
+        remedy = "Pass lists as rows: [row.tolist() for row in X]."
     else:
-        remedy = "Convert it first, for example with X.astype(str)."
-    msg = f"{estimator} takes texts, but row {row} of X is of type {type(value).__name__}: {_show(value)}. {remedy}"
+        remedy = "Convert it first, for example with X.astype(str), or with [str(text) for text in X] if X is a list."
+    kind = "Complex data not supported: " if isinstance(value, complex | np.complexfloating) else ""
+    found = f"row {row} of X is of type {type(value).__name__}: {_show(value)}"
+    msg = f"{kind}{estimator} takes texts, but {found}. {remedy}"
     raise TextInputError(msg)
 
 
@@ -297,19 +360,28 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, float | np.floating) and bool(value != value)
 
 
-def _is_polars(X: Any) -> bool:
-    return type(X).__module__.partition(".")[0] == "polars"  # without importing polars
+def _comes_from(X: Any, library: str) -> bool:
+    return type(X).__module__.partition(".")[0] == library  # without importing it
+
+
+def _is_arrow(X: Any) -> bool:
+    """Say whether X is an Array or a ChunkedArray of pyarrow."""
+    return _comes_from(X, "pyarrow") and hasattr(X, "to_pylist") and not hasattr(X, "columns")
 
 
 def _frame_columns(X: Any) -> list[Any] | None:
-    if isinstance(X, pd.DataFrame) or (_is_polars(X) and hasattr(X, "columns")):
+    if isinstance(X, pd.DataFrame) or (_comes_from(X, "polars") and hasattr(X, "columns")):
         return list(X.columns)
+    if _comes_from(X, "pyarrow") and hasattr(X, "column_names"):
+        return list(X.column_names)
     return None
 
 
 def _frame_parts(X: Any) -> list[Any]:
     """Return the columns of a frame by position: pandas allows two of one name."""
-    return X.get_columns() if _is_polars(X) else [X.iloc[:, k] for k in range(X.shape[1])]
+    if isinstance(X, pd.DataFrame):
+        return [X.iloc[:, k] for k in range(X.shape[1])]
+    return X.get_columns() if _comes_from(X, "polars") else X.columns
 
 
 def _rows(rows: list[int]) -> str:

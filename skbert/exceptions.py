@@ -9,6 +9,7 @@ The tree::
     ├── ModelNotFoundError (OSError)                    no files could be had for that model
     ├── ModelFilesError (ValueError)                    files are there, but cannot be used
     │   └── FingerprintError                            usable, but not the weights of the fit
+    ├── BundleError (ValueError)                        a bundle cannot be written, or is not to be read
     ├── CacheFormatError (ValueError)                   a folder holds vectors that a newer skbert wrote
     └── StateFormatError (ValueError)                   a pickle or bundle that a newer skbert wrote
     SkbertWarning (UserWarning)
@@ -23,6 +24,7 @@ conventions (``except ValueError``) keeps working.
 from __future__ import annotations
 
 __all__ = [
+    "BundleError",
     "CacheFormatError",
     "CacheWarning",
     "FingerprintError",
@@ -65,6 +67,10 @@ class ModelFilesError(SkbertError, ValueError):
 
 class FingerprintError(ModelFilesError):
     """A model's files are sound, but they are not those of the fit."""
+
+
+class BundleError(SkbertError, ValueError):
+    """An estimator cannot be saved as a bundle, or a folder is no sound one."""
 
 
 class CacheFormatError(SkbertError, ValueError):

@@ -72,6 +72,8 @@ class Numeric:
     """Mixin that makes an estimator of text one of numbers."""
 
     def _write(self, X: Any, *, reset: bool) -> Any:
+        if isinstance(X, list | pd.Series) and len(X) and isinstance(next(iter(X)), str):
+            return X  # written already, by a method that calls another
         if sparse.issparse(X) or np.asarray(X).dtype.kind == "c":
             return X
         if len(np.asarray(X)) == 0:
@@ -134,12 +136,16 @@ class NumericClassifier(Numeric, BertSentimentClassifier):
         """Write the rows, then predict."""
         return super().predict(self._read(X))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Write the rows, then score."""
+        return super().score(self._read(X), y, sample_weight)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Write the rows, then predict."""
         return super().predict_proba(self._read(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Write the rows, then score."""
+        """Write the rows, then ask."""
         return super().decision_function(self._read(X))
 
 

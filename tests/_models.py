@@ -113,7 +113,7 @@ def _wordpiece(*special: str) -> dict[str, int]:
 
 def _bert_tokenizer() -> PreTrainedTokenizerFast:
     vocab = _wordpiece("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    return BertTokenizer(vocab=vocab, model_max_length=MAX_TOKENS)
+    return BertTokenizer(vocab=vocab, do_lower_case=True, model_max_length=MAX_TOKENS)
 
 
 def _mpnet_tokenizer() -> PreTrainedTokenizerFast:

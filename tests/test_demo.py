@@ -43,7 +43,7 @@ def test_the_demo_runs_from_tweets_to_a_second_process(minilm, tmp_path):
     same = re.search(r"(\d+) of (\d+) labels are the same", printed)
     assert same[1] == same[2]
     assert "Warning" not in progress
-    for bar in ("embedding", "HeadClassifier", "grid search"):
+    for bar in ("embedding", "BertSentimentClassifier", "grid search"):
         assert bar in progress
 
 

@@ -264,65 +264,11 @@ def test_an_error_instead_of_a_cut_names_the_row(embedder, warm):
 
 # -- inputs and outputs --------------------------------------------------------------------------------------------
 
-INPUTS = {
-    "tuple": tuple,
-    "object array": lambda texts: np.array(texts, dtype=object),
-    "str array": np.array,
-    "StringDType": lambda texts: np.array(texts, dtype=np.dtypes.StringDType()),
-    "(n, 1) array": lambda texts: np.array(texts)[:, None],
-    "Series": lambda texts: pd.Series(texts, index=[7, 7, 3, 1]),
-    "category": lambda texts: pd.Series(texts, dtype="category"),
-    "frame": lambda texts: pd.DataFrame({"tweet": texts}),
-    "polars": lambda texts: pytest.importorskip("polars").Series(texts),
-    "polars frame": lambda texts: pytest.importorskip("polars").DataFrame({"tweet": texts}),
-}
 
-
-@pytest.mark.parametrize("kind", INPUTS)
-def test_every_kind_of_text_input_gives_the_same_vectors(embedder, kind):
-    """The container does not matter."""
-    found = embedder.transform(INPUTS[kind](TEXTS))
-    assert np.array_equal(found, embedder.transform(TEXTS))
-
-
-@pytest.mark.parametrize(
-    "pairs",
-    [
-        [("a", "b"), ("who won", "no")],
-        [["a", "b"], ["who won", "no"]],
-        np.array([["a", "b"], ["who won", "no"]]),
-        pd.DataFrame({"one": ["a", "who won"], "two": ["b", "no"]}),
-    ],
-    ids=["tuples", "lists", "array", "frame"],
-)
-def test_every_kind_of_pair_input_gives_the_same_vectors(embedder, pairs):
-    """Two columns are sentence pairs, which are not their concatenation."""
-    found = embedder.transform(pairs)
-    assert np.array_equal(found, embedder.transform([("a", "b"), ("who won", "no")]))
+def test_pairs_are_not_their_concatenation(embedder):
+    """Two texts are read as segments A and B of one input. (Containers and errors: tests/test_common*.py.)"""
+    found = embedder.transform([("a", "b"), ("who won", "no")])
     assert np.abs(found - embedder.transform(["a b", "who won no"])).max() > 0.01
-
-
-@pytest.mark.parametrize(
-    ("X", "match"),
-    [
-        ("one text", r"Iterable over raw text documents expected, string object received.*pass \[text\]"),
-        ([], r"Found array with 0 sample\(s\)"),
-        (["a", None], r"X has 1 missing text\(s\).*row 1"),
-        (["a", b"bytes"], r"row 1 of X is of type bytes.*Decode it"),
-        ([1, 2], r"row 0 of X is of type int: 1"),
-        (iter(["a"]), r"Pass list\(X\) instead"),
-        (pd.DataFrame({"a": ["x"], "b": ["y"], "c": ["z"]}), r"3 columns.*'a', 'b', 'c'.*make_column_transformer"),
-        ([("a", None)], r"missing text\(s\) .*on one side or both.* row 0"),
-        (["a", "\ud800"], "Row 1 of X holds a lone surrogate"),
-    ],
-    ids=["str", "empty", "None", "bytes", "numbers", "generator", "three columns", "half a pair", "surrogate"],
-)
-def test_what_is_no_text_input_is_refused_before_a_model_is_asked_for(X, match):
-    """The message names the row or the columns, and the remedy; the model does not even exist."""
-    with pytest.raises(TextInputError, match=match):
-        BertEmbedder("./no/such/folder").transform(X)
-    with pytest.raises(TextInputError, match=match):
-        BertEmbedder("./no/such/folder").fit(X)
 
 
 def test_missing_texts_get_the_vector_of_the_empty_text_if_asked(embedder):

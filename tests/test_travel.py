@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import os
 import pickle
 import pickletools
@@ -29,6 +28,7 @@ from tests.test_classifier import HEAD, sentences
 X, Y = sentences(80)
 OLD = Path(__file__).parent / "data" / "pickle_format_1.pkl"
 OUTSIDE_THE_HEAD = 100_000  # bytes
+needs_numpy_2 = pytest.mark.skipif(np.__version__.startswith("1."), reason="the file holds arrays of NumPy 2")
 
 # Another interpreter, which imports nothing of the tests.
 PREDICT = """
@@ -94,17 +94,12 @@ def test_every_shape_of_pipeline_travels(tiny_bert_folder, tmp_path, kind, last)
 
 
 def test_a_pickle_names_no_module_of_torch_and_no_private_helper(tiny_bert_folder):
-    """Only the public classes, numpy and scikit-learn: files within skbert may move without breaking pickles."""
+    """Only public names, as skbert.TextCleaner: files within skbert may move without breaking pickles."""
     classifier = classifier_on(tiny_bert_folder).partial_fit(X, Y, classes=["negative", "positive"])
     pipeline = make_pipeline(TextCleaner(stop_words=["the"]), classifier)
     strings = [arg for _, arg, _ in pickletools.genops(pickle.dumps(pipeline)) if isinstance(arg, str)]
     assert not [name for name in strings if name.startswith(("torch", "transformers", "tokenizers"))]
-    assert {name for name in strings if name.startswith("skbert.")} == {
-        "skbert._classifier.classifier",
-        "skbert._cleaner.cleaner",
-        "skbert._embedder.embedder",
-        "skbert._head.classifier",
-    }
+    assert {name for name in strings if name.startswith("skbert")} == {"skbert"}
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
@@ -175,6 +170,7 @@ def test_what_identifies_a_vector_travels_with_the_fit(tiny_bert_folder):
 # -- format numbers ------------------------------------------------------------------------------------------------
 
 
+@needs_numpy_2
 def test_a_pickle_of_the_previous_format_still_predicts(minilm):
     """A file that the first format wrote: without a number, and before rooms were moved. Its predictions are in it."""
     with OLD.open("rb") as file:
@@ -185,6 +181,7 @@ def test_a_pickle_of_the_previous_format_still_predicts(minilm):
     assert old["cleaner"].transform(["RT @a: hi"]) == ["hi"]
 
 
+@needs_numpy_2
 def test_an_old_head_goes_on_learning():
     """What an upgrade rewrites is what partial_fit needs."""
     with OLD.open("rb") as file:
@@ -223,7 +220,8 @@ def test_a_fit_on_vectors_of_another_recipe_is_refused(tiny_bert_folder, monkeyp
 
 def test_a_pickle_of_a_pickle_stays_the_same(tiny_bert_folder):
     """Nothing is added or lost on the way through many processes."""
-    once = pickle.dumps(classifier_on(tiny_bert_folder).fit(X, Y))
-    twice = pickle.dumps(pickle.load(io.BytesIO(once)))
-    assert len(once) == len(twice)
-    assert np.array_equal(pickle.loads(twice).predict_proba(X), pickle.loads(once).predict_proba(X))
+    once = pickle.loads(pickle.dumps(classifier_on(tiny_bert_folder).fit(X, Y)))
+    twice = pickle.loads(pickle.dumps(once))
+    for one, two in ((once, twice), (once.head_, twice.head_), (once.embedder_, twice.embedder_)):
+        assert list(vars(one)) == list(vars(two))
+    assert np.array_equal(twice.predict_proba(X), once.predict_proba(X))

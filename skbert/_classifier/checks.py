@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -72,6 +73,7 @@ def check_labels(
         raise ValueError(msg)
     y = column_or_1d(y, warn=True)
     check_consistent_length(range(n), y)
+    assert_all_finite(y, input_name="y")  # scikit-learn's own check sorts labels first, and fails at NaN among str
     check_classification_targets(y)
     weight = inputs.check_sample_weight(sample_weight, len(y))
     counted, weight = y[weight > 0], weight[weight > 0]

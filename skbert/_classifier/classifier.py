@@ -7,17 +7,16 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted
 
 from skbert._base import SkbertEstimator
 from skbert._classifier.checks import check_labels, check_same_kind, check_same_vectors, check_start
+from skbert._classifier.predictions import TextPredictions, as_matrix
 from skbert._embedder import BertEmbedder
 from skbert._head import HeadClassifier
 from skbert._head.fitting import Audience
 from skbert._params import Rules, check_params, instance, none
 from skbert._sklearn import FitTask, with_callbacks
 from skbert._store.memory import MemoryStore
-from skbert._texts import check_texts
 from skbert.exceptions import InvalidParameterError
 
 __all__ = ["BertSentimentClassifier"]
@@ -38,7 +37,7 @@ _CURVES = (
 )
 
 
-class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
+class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator):
     """Classify texts by a small network on the vectors of a frozen BERT.
 
     Texts go through a :class:`BertEmbedder` once, however many epochs follow,
@@ -145,6 +144,8 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
     array(['positive'], dtype=object)
     """
 
+    __module__ = "skbert"  # the name in pickles, which outlives the files here
+
     _parameter_rules: Rules = {  # noqa: RUF012
         "embedder": (none(), instance(BertEmbedder, text="a BertEmbedder")),
         **HeadClassifier._parameter_rules,
@@ -235,7 +236,7 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
         if task.is_watched and embedder.cache is None:
             # A callback may predict X after each epoch; these vectors serve it, so that BERT still runs once a text.
             working = self._like(embedder, cache=MemoryStore(_FOR_CALLBACKS))
-        vectors = _matrix(working, X)
+        vectors = as_matrix(working, X)
         head = copy(self.head_).set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
 
         def present(learned: dict[str, Any]) -> dict[str, Any]:
@@ -275,61 +276,13 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
         if going_on:
             head = copy(self.head_).set_params(**self._head_params())
             embedder, is_pairs = self.embedder_, self._is_pairs
-            vectors = _matrix(self._serving_embedder(), X)
+            vectors = as_matrix(self._serving_embedder(), X)
         else:
             head = HeadClassifier(**self._head_params())
-            vectors = _matrix(embedder, X)
+            vectors = as_matrix(embedder, X)
         head.partial_fit(vectors, labels, classes=classes, sample_weight=sample_weight)
         self.__dict__.update(self._learned(embedder, head, is_pairs))
         return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict the label of each text.
-
-        Parameters
-        ----------
-        X : sequence of str or of pairs of str, of shape (n_samples,)
-            See :class:`BertEmbedder`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Of the dtype of `classes_`.
-        """
-        self._ready()
-        return self.head_.predict(self._vectors(X))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each label.
-
-        Parameters
-        ----------
-        X : sequence of str or of pairs of str, of shape (n_samples,)
-            See :class:`BertEmbedder`.
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples, n_classes)
-            Columns in the order of `classes_`; rows sum to 1.
-        """
-        self._ready()
-        return self.head_.predict_proba(self._vectors(X))
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return a score for each label, monotone in its probability.
-
-        Parameters
-        ----------
-        X : sequence of str or of pairs of str, of shape (n_samples,)
-            See :class:`BertEmbedder`.
-
-        Returns
-        -------
-        float64 ndarray of shape (n_samples,) or (n_samples, n_classes)
-            One column with two labels, where above 0 means ``classes_[1]``.
-        """
-        self._ready()
-        return self.head_.decision_function(self._vectors(X))
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters of the classifier, and of its embedder as `embedder__pooling` and so on.
@@ -406,15 +359,6 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
         learned |= {name: getattr(embedder, name) for name in _COLUMNS if hasattr(embedder, name)}
         return learned
 
-    def _ready(self) -> None:
-        check_is_fitted(self)
-        check_params(self)
-
-    def _vectors(self, X: Any) -> np.ndarray:
-        texts = check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__)
-        check_same_kind(texts, self._is_pairs, type(self).__name__)
-        return _matrix(self._serving_embedder(), X)
-
     def _serving_embedder(self) -> BertEmbedder:
         """Return an embedder as at the fit, with the weights and on the device that `embedder` names now."""
         source = self._source()
@@ -424,8 +368,3 @@ class BertSentimentClassifier(ClassifierMixin, SkbertEstimator):
     def _like(fitted: BertEmbedder, **params: Any) -> BertEmbedder:
         """Return a copy of a fitted embedder with other parameters, and still fitted."""
         return copy(fitted).set_params(**params)
-
-
-def _matrix(embedder: BertEmbedder, X: Any) -> np.ndarray:
-    """Return the vectors as an array, also where `set_output` or a global setting makes a frame of them."""
-    return np.ascontiguousarray(embedder.transform(X), dtype=np.float32)

@@ -17,8 +17,8 @@ from sklearn.exceptions import NotFittedError
 from skbert._base import SkbertEstimator
 from skbert._cleaner.rules import CleaningRules, Settings
 from skbert._params import Rules, anything, boolean, check_params, integer, none, one_of
-from skbert._sklearn import FitTask, is_output_wrapped, with_callbacks
-from skbert._texts import Item, TextInput, check_texts, rebuild
+from skbert._sklearn import FitTask, is_output_wrapped, keep_index, with_callbacks
+from skbert._texts import Item, TextInput, check_names, check_texts, rebuild
 
 __all__ = ["TextCleaner"]
 
@@ -31,7 +31,12 @@ def _is_word_collection(value: Any) -> bool:
 
 def _as_rows(X: Any, n_sides: int) -> list[tuple[str | None, ...]]:
     """Return X as rows, of which every library makes a frame; polars would take a list of texts for one row."""
-    values = X if isinstance(X, list | tuple) else X.to_list() if hasattr(X, "to_list") else X.tolist()
+    if hasattr(X, "column_names"):  # a Table of pyarrow
+        values = list(zip(*(column.to_pylist() for column in X.columns), strict=True))
+    else:
+        # tolist first: a Categorical of pandas 2 warns of to_list
+        method = next((name for name in ("tolist", "to_list", "to_pylist") if hasattr(X, name)), None)
+        values = getattr(X, method)() if method else X
     rows = [value if isinstance(value, list | tuple) else (value,) * n_sides for value in values]
     return [tuple(side if isinstance(side, str) else None for side in row) for row in rows]
 
@@ -135,6 +140,8 @@ class TextCleaner(TransformerMixin, SkbertEstimator):
     ['sooo good true', "user i can't even"]
     """
 
+    __module__ = "skbert"  # the name in pickles, which outlives the files here
+
     _parameter_rules: ClassVar[Rules] = {
         "fix_encoding": (boolean(),),
         "html_entities": (one_of("unescape", "keep"),),
@@ -206,7 +213,7 @@ an (n, 2) array or a two-column frame
             self.__dict__.pop(name, None)
         if texts.columns is not None:
             self.n_features_in_ = len(texts.columns)
-            if all(isinstance(name, str) for name in X.columns):
+            if texts.has_names:
                 self.feature_names_in_ = np.array(texts.columns, dtype=object)
         self._n_sides = len(texts.columns) if texts.columns is not None else 1 + texts.is_pairs
         task.end()
@@ -229,13 +236,14 @@ an (n, 2) array or a two-column frame
         """
         check_params(self)
         texts = self._check(X)
+        check_names(texts, getattr(self, "feature_names_in_", None))
         clean = cache(CleaningRules(self._settings()))  # equal texts are cleaned once a call
         cleaned: list[Item] = [
             clean(item) if isinstance(item, str) else item and (clean(item[0]), clean(item[1])) for item in texts.items
         ]
         same_kind = rebuild(X, cleaned)
-        if texts.columns is None and is_output_wrapped(self):
-            return _as_rows(same_kind, n_sides=1 + texts.is_pairs)
+        if is_output_wrapped(self) and (texts.columns is None or hasattr(X, "column_names")):
+            return keep_index(self, _as_rows(same_kind, n_sides=1 + texts.is_pairs), X)
         return same_kind
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

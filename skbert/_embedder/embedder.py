@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import TransformerMixin
 
 from skbert._base import SkbertEstimator
 from skbert._embedder.plan import make_plan, units_asked
@@ -16,10 +16,10 @@ from skbert._engine.encode import encode
 from skbert._engine.sources import ModelFiles, resolve_model
 from skbert._engine.spec import FORMAT, EncoderSpec
 from skbert._params import Rules, anything, boolean, check_params, instance, integer, none, one_of, sequence
-from skbert._sklearn import FitTask, keep_index, with_callbacks
+from skbert._sklearn import FitTask, check_input_features, keep_index, with_callbacks
 from skbert._store.caches import CACHE_TEXT, Cache, is_cache
-from skbert._texts import TextInput, check_texts
-from skbert.exceptions import FingerprintError, TextInputError
+from skbert._texts import TextInput, check_names, check_texts
+from skbert.exceptions import FingerprintError
 
 __all__ = ["BertEmbedder"]
 
@@ -34,7 +34,7 @@ def _is_text(value: object) -> bool:
         return False
 
 
-class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEstimator):
+class BertEmbedder(TransformerMixin, SkbertEstimator):
     """Turn texts into vectors with a frozen BERT.
 
     Each text becomes the pooled hidden states of a pretrained encoder whose
@@ -168,6 +168,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEsti
     array([1])
     """
 
+    __module__ = "skbert"  # the name in pickles, which outlives the files here
+
     _parameter_rules: Rules = {  # noqa: RUF012
         "model": (instance(str, os.PathLike, text="a str or a path"),),
         "revision": (instance(str, text="a str"), none()),
@@ -250,7 +252,8 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEsti
         self._forget()
         if texts.columns is not None:
             self.n_features_in_ = len(texts.columns)
-            self.feature_names_in_ = np.array(texts.columns, dtype=object)
+            if texts.has_names:
+                self.feature_names_in_ = np.array(texts.columns, dtype=object)
         self.fingerprint_, self._vector_format = files.fingerprint, FORMAT
         task.end()
         return self
@@ -279,16 +282,33 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEsti
             The embedder was fitted with other weights.
         """
         texts = self._check(X)
-        self._check_names(texts)
+        check_names(texts, getattr(self, "feature_names_in_", None))
         files = self._resolve()
         vectors = encode(texts.items, *make_plan(self, files))  # type: ignore[arg-type]  # `missing` has left no None
         return keep_index(self, vectors, X)
 
-    @property
-    def _n_features_out(self) -> int:
-        # A property, so that feature names are there without a fit; reads the model's config, no weights.
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns of the output: "bertembedder0" and so on.
+
+        Reads the model's configuration, no weights, and needs no fit.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns of X; they have to be those of the fit, and
+            have no influence.
+
+        Returns
+        -------
+        ndarray of str objects
+            One name a column.
+        """
+        check_input_features(self, input_features)
+        # Not by scikit-learn's mixin, which wants an attribute `_n_features_out`: dir() and the HTML representation
+        # read all attributes, and a display must not ask for a model.
         files = resolve_model(self.model, self.revision)
-        return len(units_asked(self, files)) * files.hidden_size
+        width = len(units_asked(self, files)) * files.hidden_size
+        return np.array([f"{type(self).__name__.lower()}{k}" for k in range(width)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -305,16 +325,6 @@ class BertEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SkbertEsti
     def _check(self, X: Any) -> TextInput:
         check_params(self)
         return check_texts(X, missing=self.missing, estimator=type(self).__name__)
-
-    def _check_names(self, texts: TextInput) -> None:
-        """Refuse a frame with other columns than at the fit: swapped, they would be other pairs."""
-        fitted = getattr(self, "feature_names_in_", None)
-        if fitted is not None and texts.columns is not None and texts.columns != tuple(fitted):
-            msg = (
-                f"The feature names should match those that were passed during fit, in the same order: "
-                f"{fitted.tolist()}, got {list(texts.columns)}. Select or rename the columns, or fit again."
-            )
-            raise TextInputError(msg)
 
     def _forget(self) -> None:
         for name in _FITTED:

@@ -62,6 +62,8 @@ class Encoder:
     def __init__(self, files: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.lock = threading.Lock()
+        # Transformers 5.0 collects hidden states in wrappers of the model's own modules: one forward at a time.
+        self._forward = threading.Lock()
         self.n_texts = 0
         self.max_tokens: int | None = None
         self._lowercase = files.settings.lowercase
@@ -134,7 +136,8 @@ class Encoder:
         lengths = np.array([len(sequence.ids) for sequence in sequences])
         layers = {unit.layer for unit in units}
         with torch.inference_mode(), exact_float32(self.device, self.dtype):
-            states, layout = self._states(sequences, lengths, layers)
+            with self._forward:
+                states, layout = self._states(sequences, lengths, layers)
             pooled = torch.stack([self._pool(states[unit.layer], layout, unit.pooling) for unit in units], dim=1)
             return pooled.cpu().numpy()
 

@@ -169,6 +169,8 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
     True
     """
 
+    __module__ = "skbert"  # the name in pickles, which outlives the files here
+
     _parameter_rules: Rules = inputs.PARAMETER_RULES
 
     def __init__(

@@ -57,6 +57,8 @@ class MemoryStore(VectorStore):
     0
     """
 
+    __module__ = "skbert"  # the name in pickles, which outlives the files here
+
     def __init__(self, max_bytes: int = 2**28) -> None:
         super().__init__()
         self.max_bytes = max_bytes

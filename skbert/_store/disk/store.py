@@ -90,6 +90,8 @@ class DiskStore(VectorStore):
     2
     """
 
+    __module__ = "skbert"  # the name in pickles, which outlives the files here
+
     goes_first = "written first"
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None = None) -> None:

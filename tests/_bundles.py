@@ -1,0 +1,42 @@
+"""What the tests of bundles share: small estimators, and predictions as a fresh process would make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skbert import BertEmbedder, BertSentimentClassifier, clear_cache, release_models
+from tests._counting import made_up
+
+X = [f"{text} {word}" for text in made_up(12) for word in ("good", "awful")]
+Y = ["nice", "nasty"] * 12
+FEW = {"max_iter": 3, "random_state": 0, "device": "cpu"}
+
+
+def embedder(model: str | Path, **params: Any) -> BertEmbedder:
+    """Return an embedder on the CPU."""
+    return BertEmbedder(str(model), device="cpu", **params)
+
+
+def classifier(model: str | Path, **params: Any) -> BertSentimentClassifier:
+    """Return a classifier that learns fast; `params` are its embedder's."""
+    return BertSentimentClassifier(embedder(model, **params), **FEW)
+
+
+def fresh_proba(estimator: Any, texts: Any = X) -> np.ndarray:
+    """Return probabilities as a fresh process gives them: all texts go through BERT, in this one call."""
+    release_models()
+    clear_cache()
+    return estimator.predict_proba(texts)
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Say whether two arrays are the same, dtype and bits."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of all files in a folder and below, as from the folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
