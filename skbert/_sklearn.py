@@ -26,6 +26,7 @@ except ImportError:
 
 
 __all__ = [
+    "CALLBACKS",
     "CallbackSupportMixin",
     "FitTask",
     "check_input_features",
@@ -33,6 +34,9 @@ __all__ = [
     "keep_index",
     "with_callbacks",
 ]
+
+# How scikit-learn's names for callbacks begin: they belong to a fit, not to what it has learned.
+CALLBACKS = "_skl_callbacks"
 
 
 def check_input_features(estimator: Any, input_features: Any) -> None:

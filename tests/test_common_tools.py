@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from importlib.metadata import metadata
 
 import joblib
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils import estimator_html_repr
 
 from skbert import TextCleaner
+from skbert._base import DOCUMENTATION
 from tests._inputs import (
     ESTIMATORS,
     PAIRED,
@@ -179,8 +181,14 @@ def test_a_notebook_shows_an_estimator_without_its_model(build, name, is_fitted)
     for shown in (estimator, make_pipeline(TextCleaner(), estimator)):
         html = estimator_html_repr(shown)
         assert name in html
+        assert f"{DOCUMENTATION}/reference/skbert.{name}.html" in html
         assert ("Not fitted" in html) == (not is_fitted and name not in TRANSFORMERS)
         assert "get_params" in dir(shown)
+
+
+def test_links_lead_to_the_documentation_that_the_project_names():
+    """The address in pyproject.toml and the one in the links are the same."""
+    assert dict(url.split(", ") for url in metadata("skbert").get_all("Project-URL"))["Documentation"] == DOCUMENTATION
 
 
 @pytest.mark.parametrize("dump", ["pickle", "joblib", "deepcopy"])

@@ -50,6 +50,8 @@ OWNERS = {
     "skops": ("_bundle/parts.py",),
     "safetensors": ("_bundle/bundle.py",),
 }
+# The only file that may know scikit-learn's private modules and names.
+OF_SKLEARN = "_sklearn.py"
 # What a file, or a room, may not know.
 STRANGERS = {
     "_store/": {"torch", "transformers", "sklearn", "tokenizers", "huggingface_hub", "pandas"},
@@ -127,12 +129,28 @@ def faults(path: str, source: str) -> list[str]:
             found += _inward(path, where, rest[0] if rest else "__init__")
         else:
             found += _outward(path, where, top, function)
+    if path != OF_SKLEARN:
+        found += [
+            f"{path}:{line}: {what} is private to scikit-learn; ask {OF_SKLEARN}." for what, line in _private(tree)
+        ]
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             found.append(f"{path}:{node.lineno}: star import; name what is needed.")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
             found.append(f"{path}:{node.lineno}: print; return it, warn, or show it with tqdm.")
     return found
+
+
+def _private(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield what a module takes from scikit-learn by a name with an underscore, and its attributes on estimators."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom | ast.Import) and not getattr(node, "level", 0):
+            module = getattr(node, "module", None)
+            names = [f"{module}.{alias.name}" if module else alias.name for alias in node.names]
+            yield from ((n, node.lineno) for n in names if n.startswith("sklearn.") and "._" in n)
+        text = getattr(node, "attr", None) or (node.value if isinstance(node, ast.Constant) else None)
+        if isinstance(text, str) and text.startswith(("_skl_", "_sklearn_output", "_callback_fit", "_parent_callback")):
+            yield text, node.lineno
 
 
 def _inward(path: str, where: str, asked: str) -> list[str]:
@@ -208,6 +226,10 @@ def test_modules_stay_small_and_say_what_they_are(path):
         ("_training.py", "from sklearn.base import BaseEstimator", "does not know sklearn"),
         ("_cleaner.py", "from skbert._texts import *", "star import"),
         ("_cleaner.py", "print('x')", "print"),
+        ("_head/inputs.py", "from sklearn.utils._param_validation import Interval", "private to scikit-learn"),
+        ("_head/inputs.py", "from sklearn.utils.validation import _num_samples", "private to scikit-learn"),
+        ("_cleaner.py", "getattr(estimator, '_sklearn_output_config', {})", "private to scikit-learn"),
+        ("_head/inputs.py", "estimator._skl_callbacks = []", "private to scikit-learn"),
     ],
 )
 def test_the_rules_see(path, source, message):

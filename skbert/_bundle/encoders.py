@@ -24,13 +24,13 @@ from skbert._embedder import BertEmbedder
 from skbert._engine.pipeline_files import read_json
 from skbert._engine.sources import ModelFiles, resolve_model
 from skbert._params import check_params
+from skbert._sklearn import CALLBACKS
 from skbert._store.base import VectorStore
 from skbert.exceptions import BundleError
 
 __all__ = ["Encoder", "attach", "copy_encoder", "detach", "reachable", "snapshot"]
 
 _MARK = re.compile(r"bundle:encoders/([0-9]{1,9})")
-_CALLBACKS = "_skl_callbacks"  # and "_skl_callbacks_to_teardown": scikit-learn's, of a fit and not of what it learned
 # What a model is, beside its weights: a list of what may come along, so that no pickle and no code does.
 _TOKENIZER = ("tokenizer*", "vocab*", "special_tokens_map.json", "added_tokens.json", "merges.txt", "*.model")
 _SUFFIXES = (".json", ".txt", ".model")
@@ -69,7 +69,7 @@ def reachable(root: Any) -> Iterator[Any]:
             waiting.append(value.__self__)
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
-            waiting += [item for name, item in attributes.items() if not name.startswith(_CALLBACKS)]
+            waiting += [item for name, item in attributes.items() if not name.startswith(CALLBACKS)]
 
 
 def snapshot(estimator: Any) -> Any:
@@ -79,7 +79,7 @@ def snapshot(estimator: Any) -> Any:
         if isinstance(value, np.ndarray) and value.dtype != object:
             known[id(value)] = value
         for name, item in list(getattr(value, "__dict__", {}).items()):
-            if name.startswith(_CALLBACKS):
+            if name.startswith(CALLBACKS):
                 known[id(item)] = None  # not copied: it may hold anything, open files and locks among it
     try:
         copied = copy.deepcopy(estimator, known)
@@ -91,7 +91,7 @@ def snapshot(estimator: Any) -> Any:
         raise BundleError(msg) from error
     for value in reachable(copied):
         attributes = getattr(value, "__dict__", {})
-        for name in [name for name in attributes if name.startswith(_CALLBACKS)]:
+        for name in [name for name in attributes if name.startswith(CALLBACKS)]:
             del attributes[name]
     return copied
 
