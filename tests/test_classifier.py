@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import io
 import pickle
 import shutil
-import subprocess
-import sys
-import textwrap
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -290,52 +285,6 @@ def test_the_users_embedder_is_never_changed(classifier, embedder):
     assert classifier.embedder is embedder
     assert not hasattr(embedder, "fingerprint_")
     assert classifier.embedder_ is not embedder
-
-
-# -- pickles -------------------------------------------------------------------------------------------------------
-
-
-def test_a_pickle_holds_no_weights_and_no_tensor(classifier):
-    """Law 6: head, parameters and fingerprint travel; nothing of torch does."""
-    classifier.fit(X, Y)
-    pickled = pickle.dumps(classifier)
-    names = [str(arg) for _, arg, _ in __import__("pickletools").genops(pickled) if isinstance(arg, str)]
-    assert not [name for name in names if name.startswith(("torch", "transformers"))]
-    head = sum(array.nbytes for array in [*classifier.head_.coefs_, *classifier.head_.intercepts_])
-    assert len(pickled) < head + 20_000
-    again = pickle.loads(pickled)
-    assert np.array_equal(again.predict_proba(X), classifier.predict_proba(X))
-
-
-def test_a_pickle_predicts_the_same_in_another_process(classifier, tmp_path):
-    """A second interpreter with an empty store gives the same bits for the same call, and sees no GPU."""
-    classifier.set_params(embedder__cache=None).fit(X, Y)
-    expected = classifier.predict_proba(X)
-    joblib.dump((classifier, X), tmp_path / "classifier.joblib")
-    code = """
-        import sys, joblib, numpy
-        classifier, X = joblib.load(sys.argv[1])
-        numpy.save(sys.argv[2], classifier.predict_proba(X))
-    """
-    arguments = [str(tmp_path / "classifier.joblib"), str(tmp_path / "found.npy")]
-    environment = {**__import__("os").environ, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    subprocess.run(command, check=True, env=environment, timeout=120)
-    assert np.array_equal(np.load(arguments[1]), expected)
-
-
-def test_a_pickle_whose_model_has_moved_can_be_re_pointed(classifier, tmp_path):
-    """The folder is gone: the error names it; the same weights elsewhere are accepted without a refit."""
-    here = shutil.copytree(classifier.embedder.model, tmp_path / "here")
-    classifier.set_params(embedder__model=str(here), embedder__cache=None).fit(X, Y)
-    expected = classifier.predict_proba(X)
-    buffer = io.BytesIO(pickle.dumps(classifier))
-    there = shutil.move(here, tmp_path / "there")
-    again = pickle.load(buffer)
-    with pytest.raises(OSError, match=r"here.*could not be had"):
-        again.predict(X)
-    again.set_params(embedder__model=str(there))
-    assert np.array_equal(again.predict_proba(X), expected)
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------

@@ -30,14 +30,15 @@ OLD = Path(__file__).parent / "data" / "pickle_format_1.pkl"
 OUTSIDE_THE_HEAD = 100_000  # bytes
 needs_numpy_2 = pytest.mark.skipif(np.__version__.startswith("1."), reason="the file holds arrays of NumPy 2")
 
-# Another interpreter, which imports nothing of the tests.
+# Another interpreter, which imports nothing of the tests. It takes pairs of a file to load and a file to write.
 PREDICT = """
 import pickle, sys, joblib, numpy
-load = joblib.load if sys.argv[1].endswith("joblib") else lambda path: pickle.load(open(path, "rb"))
-estimator, X = load(sys.argv[1])
+for source, target in zip(sys.argv[1::2], sys.argv[2::2]):
+    load = joblib.load if source.endswith("joblib") else lambda path: pickle.load(open(path, "rb"))
+    estimator, X = load(source)
+    numpy.save(target, estimator.predict_proba(X))
 import torch
 assert not torch.cuda.is_available()
-numpy.save(sys.argv[2], estimator.predict_proba(X))
 """
 
 
@@ -45,16 +46,22 @@ def bytes_of_head(head: HeadClassifier) -> int:
     return sum(array.nbytes for array in [*head.coefs_, *head.intercepts_])
 
 
-def in_another_process(estimator, texts, folder, kind):
-    """Return the probabilities that a fresh process without a GPU and with an empty store gives."""
-    source, target = folder / f"estimator.{kind}", folder / "found.npy"
-    if kind == "joblib":
-        joblib.dump((estimator, texts), source)
-    else:
-        source.write_bytes(pickle.dumps((estimator, texts)))
+def in_another_process(folder, *travellers):
+    """Return the probabilities that a fresh process gives, without a GPU and with an empty store.
+
+    A traveller is an estimator, texts, and "pickle" or "joblib".
+    """
+    names = []
+    for k, (estimator, texts, kind) in enumerate(travellers):
+        names += [str(folder / f"{k}.{kind}"), str(folder / f"{k}.npy")]
+        (joblib.dump if kind == "joblib" else _pickle)((estimator, texts), names[-2])
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([sys.executable, "-c", PREDICT, str(source), str(target)], check=True, env=environment, timeout=120)
-    return np.load(target)
+    subprocess.run([sys.executable, "-c", PREDICT, *names], check=True, env=environment, timeout=240)
+    return [np.load(name) for name in names[1::2]]
+
+
+def _pickle(what, path):
+    Path(path).write_bytes(pickle.dumps(what))
 
 
 @pytest.fixture
@@ -78,19 +85,19 @@ def test_a_fitted_pipeline_of_the_real_model_is_small_and_predicts_elsewhere(min
     pipeline = make_pipeline(TextCleaner(), classifier).fit(texts, labels)
     assert len(pickle.dumps(pipeline)) < OUTSIDE_THE_HEAD + bytes_of_head(classifier.head_)
     expected = pipeline.predict_proba(texts[:40])
-    assert np.array_equal(in_another_process(pipeline, texts[:40], tmp_path, "joblib"), expected)
-    found = in_another_process(pipeline, texts[20:60], tmp_path, "pickle")
-    np.testing.assert_allclose(found[:20], expected[20:], atol=1e-5)
+    same, other = in_another_process(tmp_path, (pipeline, texts[:40], "joblib"), (pipeline, texts[20:60], "pickle"))
+    assert np.array_equal(same, expected)
+    np.testing.assert_allclose(other[:20], expected[20:], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "joblib"])
-@pytest.mark.parametrize("last", ["head", "scikit-learn"])
-def test_every_shape_of_pipeline_travels(tiny_bert_folder, tmp_path, kind, last):
+def test_every_shape_of_pipeline_travels(tiny_bert_folder, tmp_path):
     """An embedder before any classifier as well as the classifier of texts, by pickle and by joblib."""
     embedder = BertEmbedder(tiny_bert_folder, cache=None, device="cpu")
-    steps = [BertSentimentClassifier(embedder, **HEAD)] if last == "head" else [embedder, LogisticRegression()]
-    pipeline = make_pipeline(TextCleaner(), *steps).fit(X, Y)
-    assert np.array_equal(in_another_process(pipeline, X, tmp_path, kind), pipeline.predict_proba(X))
+    endings = [[BertSentimentClassifier(embedder, **HEAD)], [embedder, LogisticRegression()]]
+    pipelines = [make_pipeline(TextCleaner(), *steps).fit(X, Y) for steps in endings]
+    travellers = [(pipeline, X, kind) for pipeline in pipelines for kind in ("pickle", "joblib")]
+    for (pipeline, _, kind), found in zip(travellers, in_another_process(tmp_path, *travellers), strict=True):
+        assert np.array_equal(found, pipeline.predict_proba(X)), (pipeline, kind)
 
 
 def test_a_pickle_names_no_module_of_torch_and_no_private_helper(tiny_bert_folder):
