@@ -11,6 +11,8 @@ export OMP_WAIT_POLICY ?= passive
 
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# Two processes, each of which keeps to whole files: their fixtures are made once. ARGS="-n 0" is one process.
+PYTEST := -n 2 --dist loadfile --durations=10 --durations-min=0.5
 OLDEST_STAMP := $(OLDEST)/.installed
 # What meets scikit-learn, pandas and numpy where their versions differ.
 OLDEST_TESTS := $(addprefix tests/test_,battery.py bundle*.py callbacks.py common*.py compose*.py classifier.py \
@@ -30,10 +32,10 @@ demo: $(STAMP)  ## from raw tweets to sentiment, with pictures, in under two min
 	$(RUN) examples/plot_tweet_sentiment.py $(ARGS)
 
 test: $(STAMP)  ## run the tests (those on real data where SKBERT_DATA names its folder)
-	$(RUN) -m pytest --durations=10 --durations-min=0.5 $(ARGS)
+	$(RUN) -m pytest $(PYTEST) $(ARGS)
 
 test-oldest: $(OLDEST_STAMP)  ## run what meets scikit-learn, pandas and numpy, with their oldest versions
-	$(OLDEST)/bin/python -m pytest --durations=10 --durations-min=0.5 $(OLDEST_TESTS) $(ARGS)
+	$(OLDEST)/bin/python -m pytest $(PYTEST) $(OLDEST_TESTS) $(ARGS)
 
 lint: lint-style lint-docstrings lint-types lint-spelling lint-pins  ## check style, docstrings, types, spelling and pins
 
