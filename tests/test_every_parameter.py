@@ -33,6 +33,7 @@ from skbert._head import weights
 from skbert.exceptions import MissingTextError, TextInputError, TruncationWarning
 from tests._models import build_tiny_model
 from tests.test_classifier import sentences
+from tests.test_cleaner import CHOICES
 
 TEXTS, LABELS = sentences(48)
 LABELS = np.where(["night" in text for text in TEXTS], "neutral", LABELS)
@@ -78,21 +79,7 @@ def check_grid(estimator, name, values, observe, texts=TEXTS, y=None):
 TWEET = (
     "RT @ann: Sooooo  good &amp; TRUE!!! #GOPDebate2016 😂 http://t.co/ToP8nT @bob said 1,000 times donâ€™t the end …"
 )
-OF_CLEANER = {
-    "fix_encoding": [True, False],
-    "html_entities": ["unescape", "keep"],
-    "urls": ["replace", "drop", "keep"],
-    "mentions": ["replace", "drop", "keep"],
-    "retweet_marks": ["drop", "keep"],
-    "hashtags": ["split", "word", "drop", "keep"],
-    "emoji": ["name", "drop", "keep"],
-    "numbers": ["keep", "replace", "drop"],
-    "repeated_chars": [3, 1, None],
-    "case": ["keep", "lower"],
-    "punctuation": ["keep", "drop"],
-    "stop_words": [None, "english", ["good", "end"]],
-    "whitespace": ["collapse", "keep"],
-}
+OF_CLEANER = {**CHOICES, "repeated_chars": [3, 1, None], "stop_words": [None, "english", ["good", "end"]]}
 
 
 @pytest.mark.parametrize("name", OF_CLEANER)
