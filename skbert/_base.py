@@ -33,8 +33,9 @@ class SkbertEstimator(CallbackSupportMixin, BaseEstimator):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give the methods the module of their class, by which skops and others tell whose they are."""
         super().__init_subclass__(**kwargs)
-        for value in vars(cls).values():
-            if isinstance(value, FunctionType):
+        for name, value in vars(cls).items():
+            # Those that were defined in the class's body: a function that is only named there is somebody else's.
+            if isinstance(value, FunctionType) and value.__qualname__ == f"{cls.__qualname__}.{name}":
                 value.__module__ = cls.__module__
 
     def __getstate__(self) -> dict[str, Any]:

@@ -86,16 +86,21 @@ class FitTask:
         self._facts: dict[str, Any] = {"estimator": estimator, "X": X, "y": y}
         if sample_weight is not None:
             self._facts["metadata"] = {"sample_weight": sample_weight}
+        self._max_epochs = max_epochs
         self._task: Any = None
         self._epoch: Any = None
-        if getattr(estimator, "_skl_callbacks", None):
-            self._task = estimator._init_callback_context(max_subtasks=max_epochs)
-            self._task.call_on_fit_task_begin(**self._facts)
 
     @property
     def is_watched(self) -> bool:
         """Whether there are callbacks."""
-        return self._task is not None
+        return bool(getattr(self._facts["estimator"], CALLBACKS, None))
+
+    def begin(self) -> FitTask:
+        """Tell that the fit begins, once nothing can be wrong with its input any more; a second time is not told."""
+        if self.is_watched and self._task is None:
+            self._task = self._facts["estimator"]._init_callback_context(max_subtasks=self._max_epochs)
+            self._task.call_on_fit_task_begin(**self._facts)
+        return self
 
     def begin_epoch(self) -> None:
         """Tell that an epoch begins."""
@@ -106,8 +111,8 @@ class FitTask:
     def end_epoch(self, learned: Callable[[], dict[str, Any]]) -> bool:
         """Tell that an epoch has ended; return whether a callback asks to stop.
 
-        `learned` gives the attributes that make the estimator predict as if
-        the fit had ended here. It is called only where a callback wants them.
+        `learned` gives the attributes that make the estimator predict with
+        the weights of this epoch. It is called only where a callback wants them.
         """
         if self._epoch is None:
             return False

@@ -78,6 +78,8 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
         is_pairs = False
     else:
         is_pairs = _holds_pairs(values)
+        if is_pairs and columns is not None:
+            _check_columns(values, columns, estimator)
         items = [_check_row(row, value, is_pairs, estimator) for row, value in enumerate(values)]
     _check_encodable(items)
 
@@ -86,7 +88,8 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
         what = "None, NaN or pd.NA" if not is_pairs else "None, NaN or pd.NA on one side or both"
         msg = (
             f"X has {len(absent)} missing text(s) ({what}) in {_rows(absent)}. Drop these rows, fill them, "
-            f"or set missing='empty' to give them the vector of the empty text."
+            f"or set {'embedder__' * estimator.endswith('Classifier')}missing='empty' to give them the vector of the "
+            "empty text."
         )
         raise MissingTextError(msg)
     if absent and missing == "empty":
@@ -96,21 +99,35 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
     return TextInput(items, is_pairs, None if columns is None else tuple(map(str, names)), has_names)
 
 
-def check_names(texts: TextInput, fitted: Sequence[str] | np.ndarray | None) -> None:
+def check_names(
+    texts: TextInput, fitted: Sequence[str] | np.ndarray | None, n_fitted: int | None, estimator: str
+) -> None:
     """Refuse a frame with other columns than at the fit: swapped, they would be other pairs.
 
     Parameters
     ----------
     texts : TextInput
-        What is there now; without columns there is nothing to compare.
+        What is there now.
     fitted : sequence of str or None
-        The columns of the fit, if it had a frame.
+        The columns of the fit, if it had a frame with names.
+    n_fitted : int or None
+        Their number, or that of the sides of each row, if there was a fit.
+    estimator : str
+        Who asks, for the message.
 
     Raises
     ------
     TextInputError
         Names both.
     """
+    n_sides = 1 + texts.is_pairs
+    # Rows that are all missing are of either kind.
+    if n_fitted not in (None, n_sides) and any(texts.items):
+        msg = (
+            f"X has {n_sides} features, but {estimator} is expecting {n_fitted} features as input: single texts are "
+            "one, pairs are two. Pass what the fit had, or fit again."
+        )
+        raise TextInputError(msg)
     if fitted is not None and texts.columns is not None and texts.columns != tuple(fitted):
         msg = (
             f"The feature names should match those that were passed during fit, in the same order: "
@@ -281,13 +298,18 @@ def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
 
 def _too_wide(n_columns: int, estimator: str, names: list[Any] | None = None) -> str:
     named = f": {names}" if names else ""
-    column = names[0] if names else 0
+    return (
+        f"{estimator} takes one column of texts or two columns of sentence pairs, got {n_columns} columns{named}. "
+        f"{_in_transformer(estimator, names or [0])}"
+    )
+
+
+def _in_transformer(estimator: str, columns: Sequence[Any]) -> str:
     # A classifier cannot stand in a ColumnTransformer; the embedder before it can.
     transformer = "BertEmbedder" if estimator.endswith("Classifier") else estimator
     return (
-        f"{estimator} takes one column of texts or two columns of sentence pairs, got {n_columns} columns{named}. "
-        f"Name the text column in a ColumnTransformer: "
-        f"make_column_transformer(({transformer}(), [{column!r}]), remainder='drop')."
+        "Name the text column in a ColumnTransformer: "
+        f"make_column_transformer(({transformer}(), [{columns[0]!r}]), remainder='drop')."
     )
 
 
@@ -300,6 +322,18 @@ def _holds_pairs(values: Sequence[Any]) -> bool:
         elif not _is_missing(value):
             return False
     return False
+
+
+def _check_columns(rows: Sequence[Any], columns: Sequence[Any], estimator: str) -> None:
+    """Refuse a frame of texts beside numbers, which two columns would make pairs of."""
+    for row, sides in enumerate(rows):
+        for column, value in zip(columns, sides, strict=True):
+            if not isinstance(value, str | bytes) and not _is_missing(value):
+                msg = (
+                    f"{estimator} reads the two columns {list(columns)} as sentence pairs, but row {row} of {column!r} "
+                    f"is of type {type(value).__name__}: {_show(value)}. {_in_transformer(estimator, columns)}"
+                )
+                raise TextInputError(msg)
 
 
 def _check_row(row: int, value: Any, is_pairs: bool, estimator: str) -> Item:

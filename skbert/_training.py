@@ -29,10 +29,10 @@ __all__ = [
     "AdamMoments",
     "Average",
     "History",
+    "Monitor",
     "Network",
     "Part",
     "Settings",
-    "Watcher",
     "initialise",
     "log_proba",
     "train",
@@ -141,7 +141,7 @@ class History:
     diverged: bool = False  # a loss was NaN or infinite
 
 
-class Watcher:
+class Monitor:
     """Is told of each epoch, and may stop the training. This one does nothing."""
 
     def begin_epoch(self) -> None:
@@ -341,7 +341,7 @@ def train(
     *,
     seed: int,
     moments: AdamMoments | None = None,
-    watcher: Watcher | None = None,
+    monitor: Monitor | None = None,
 ) -> History:
     """Train `network` in place.
 
@@ -365,7 +365,7 @@ def train(
         Seed of the order of rows and of the dropout masks.
     moments : AdamMoments or None, default=None
         The optimiser's memory, changed in place; None starts afresh.
-    watcher : Watcher or None, default=None
+    monitor : Monitor or None, default=None
         Told before and after each epoch. Where it asks to stop, the training
         ends as if early stopping had ended it.
 
@@ -385,14 +385,14 @@ def train(
     if settings.averaging:
         average = Average(network, settings.averaging * _n_batches(len(draws[0]), settings.batch_size))
     outcome = network if average is None else average.network
-    watcher = Watcher() if watcher is None else watcher
+    monitor = Monitor() if monitor is None else monitor
     history = History()
     best: Network | None = None
     least = reference = math.inf
     waited = 0
     try:
         for epoch in range(1, settings.max_epochs + 1):
-            watcher.begin_epoch()
+            monitor.begin_epoch()
             loss = float(_epoch(network, gradients, moments, average, training, draws, settings, rows, masks))
             value, accuracy = (math.nan, math.nan) if validation is None else _validate(outcome, validation)
             if not math.isfinite(loss) or (validation is not None and not math.isfinite(value)):
@@ -407,9 +407,12 @@ def train(
                 if value < least:  # any gain is worth keeping; only one above tol is worth going on for
                     best, least, history.best_epoch = outcome.copy(), value, epoch
                 waited, reference = (0, value) if value < reference - settings.tol else (waited + 1, reference)
-            if watcher.end_epoch(history, outcome) or waited >= settings.patience:
+            if monitor.end_epoch(history, outcome) or waited >= settings.patience:
                 break
     except KeyboardInterrupt:
         history.interrupted = True
     network.load(outcome if best is None else best)
+    # The last step of all may blow up after a loss that was finite; a validation part would have seen it.
+    if best is None and not all(bool(tensor.isfinite().all()) for tensor in network.tensors()):
+        history.diverged = True
     return history

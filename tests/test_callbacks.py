@@ -175,12 +175,31 @@ def test_teardown_comes_after_an_error_too(embedder):
     assert not [name for name in vars(estimator) if name.startswith("_callback")]
 
 
-def test_an_error_in_the_input_comes_before_any_callback(embedder):
+@pytest.mark.parametrize("kind", ["texts", "vectors"])
+def test_an_error_in_the_input_comes_before_any_callback(kind, embedder):
     """Nothing is set up for a fit that cannot begin."""
     recorder = Recorder()
+    estimator, data = fitted_on(kind, embedder)
     with pytest.raises(ValueError, match="inconsistent"):
-        BertSentimentClassifier(embedder, **HEAD).set_callbacks(recorder).fit(X, Y[:-1])
+        estimator.set_callbacks(recorder).fit(data, Y[:-1])
     assert recorder.told == []
+
+
+@pytest.mark.parametrize("kind", ["texts", "vectors"])
+def test_with_early_stopping_an_epochs_estimator_has_the_weights_and_the_score_of_that_epoch(kind, embedder):
+    """Not those of the best one so far, which is known at the end only."""
+    seen = []
+
+    class Look(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            if context.task_name == "epoch":
+                seen.append(
+                    (fitted_estimator.n_iter_, fitted_estimator.best_iter_, fitted_estimator.best_validation_score_)
+                )
+
+    estimator, data = fitted_on(kind, embedder)
+    estimator.set_callbacks(Look()).fit(data, Y)
+    assert seen == [(k, k, score) for k, score in enumerate(estimator.validation_scores_, start=1)]
 
 
 def test_a_watched_estimator_can_be_pickled(embedder):

@@ -420,3 +420,48 @@ def test_training_touches_nothing_global(classifier, global_state):
     global_state = type(global_state)()
     classifier.fit(X, Y).predict(X)
     global_state.assert_unchanged()
+
+
+# -- what is told before a text is embedded -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_changed_network_is_refused_before_anything_is_embedded(classifier, method):
+    """Going on needs weights of the same shape."""
+    classifier.set_params(warm_start=True).fit(X, Y)
+    store = MemoryStore()
+    classifier.set_params(n_heads=2, embedder__cache=store)
+    with pytest.raises(ValueError, match="hidden_layer_sizes or n_heads has changed"):
+        getattr(classifier, method)(X, Y)
+    assert store.info().misses == 0
+
+
+def test_partial_fit_refuses_other_vectors(classifier):
+    """As a warm start does; what it would go on with belongs to the vectors of before."""
+    classifier.partial_fit(X, Y, classes=["negative", "positive"])
+    with pytest.raises(ValueError, match=r"partial_fit goes on .* the embedder's \['layers'\] changed"):
+        classifier.set_params(embedder__layers=-1, embedder__verbose=0, embedder__cache=None).partial_fit(X, Y)
+
+
+@pytest.mark.parametrize("y", [np.zeros(160, dtype=int), Y[:-1], Y.reshape(80, 2)], ids=["kind", "length", "2-D"])
+def test_score_refuses_labels_before_anything_is_embedded(classifier, y):
+    """Labels of another kind cannot be right."""
+    classifier.fit(X, Y)
+    store = MemoryStore()
+    with pytest.raises(ValueError, match=r"."):
+        classifier.set_params(embedder__cache=store).score(X, y)
+    assert store.info().misses == 0
+
+
+class Smaller(BertEmbedder):
+    """A user's embedder with fewer parameters."""
+
+    def __init__(self, model="bert", *, pooling="mean", cache=None, verbose=0):
+        super().__init__(model, pooling=pooling, device="cpu", cache=cache, verbose=verbose)
+
+
+def test_an_embedder_of_the_users_with_fewer_parameters(classifier):
+    """What it does not have it does not have to have."""
+    smaller = BertSentimentClassifier(Smaller(classifier.embedder.model), **HEAD).fit(X, Y)
+    classifier.set_params(embedder__layers=-1, embedder__pooling="mean", embedder__cache=None).fit(X, Y)
+    assert np.array_equal(smaller.predict_proba(X), classifier.predict_proba(X))

@@ -110,7 +110,12 @@ REFUSED = {
         rf"^{ROW}0 of X is of type ndarray: .*\[row\.tolist\(\) for row in X",
     ),
     "bytes in a pair": (lambda: [("a", "b"), ("c", b"d")], rf"^{ROW}1 of X is of type bytes: b'd'"),
-    "number in a pair": (lambda: pd.DataFrame({"a": ["x"], "b": [3]}), rf"^{ROW}0 of X is of type int: 3"),
+    "number in a pair": (lambda: [("a", "b"), ("x", 3)], rf"^{ROW}1 of X is of type int: 3"),
+    "number beside a text": (
+        lambda: pd.DataFrame({"text": ["x", "y"], "likes": [3, 4]}),
+        r"reads the two columns \['text', 'likes'\] as sentence pairs, but row 0 of 'likes' is of type int: 3\. "
+        r"Name the text column in a ColumnTransformer: make_column_transformer\(\(\w+\(\), \['text'\]\)",
+    ),
     "pair among single texts": (lambda: ["a", ("b", "c")], rf"^{ROW}1 of X is of type tuple: \('b', 'c'\)\. Pass 2-"),
     "single text among pairs": (lambda: [*PAIRS, "c"], r"^Row 4 of X must be a pair of texts, .* got 'c'\. Pass 2-"),
     "triple": (lambda: [("a", "b", "c")], r"^Row 0 of X must be a pair of texts, .* got \('a', 'b', 'c'\)\. Pass 2-"),
@@ -208,7 +213,7 @@ def test_missing_texts_are_refused_or_pass_through(pair, kind):
             out = call()
             assert out is estimator or comparable(out).tolist() == ["a", None, "b", None]
         else:
-            match = r"^X has 2 missing text\(s\) .* in rows 1, 3\. Drop these rows, fill them, or set missing='empty'"
+            match = r"^X has 2 missing text\(s\) .* in rows 1, 3\. Drop .*, or set (embedder__)?missing='empty'"
             with pytest.raises(ValueError, match=match) as caught:  # as a CountVectorizer that meets NaN
                 call()
             assert isinstance(caught.value, MissingTextError)

@@ -302,6 +302,34 @@ def test_loss_that_blows_up_is_told():
         quick(learning_rate_init=1e38, early_stopping=False).fit(X, Y)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("fault", ["one class", "NaN in X", "weights", "loss"])
+def test_a_fit_that_fails_leaves_the_earlier_one_whole(method, fault):
+    """Whatever the fault, attributes and predictions are those of before."""
+    head = quick().fit(X, Y)
+    before, expected = set(vars(head)), head.predict_proba(X)
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    arguments = {
+        "one class": (X, np.full_like(Y, 7)),
+        "NaN in X": (bad, Y),
+        "weights": (X, Y, None, -np.ones(len(Y))) if method == "partial_fit" else (X, Y, -np.ones(len(Y))),
+        "loss": (X, Y),
+    }[fault]
+    if fault == "loss":
+        head.set_params(learning_rate_init=1e38, early_stopping=False)
+    with pytest.raises(ValueError, match=r"class|NaN|weight|finite"):
+        getattr(head, method)(*arguments)
+    assert set(vars(head)) == before
+    assert np.array_equal(head.predict_proba(X), expected)
+
+
+def test_a_last_step_that_blows_up_is_told():
+    """The loss of the only batch is finite, the weights after its step are not: an error, not NaN probabilities."""
+    with pytest.raises(ValueError, match="no longer a finite number"):
+        quick(learning_rate_init=1e38, early_stopping=False, max_iter=1, batch_size=1000).fit(X, Y)
+
+
 def test_good_epochs_before_a_loss_that_blows_up_are_kept(monkeypatch):
     """Where a validation part has seen a good epoch, a diverged training warns and goes back to it."""
     from skbert import _training

@@ -91,9 +91,20 @@ def test_other_names_than_at_the_fit_are_refused():
     """Swapped columns are other pairs; where there were no names, or are none now, there is nothing to compare."""
     now = check_texts(pd.DataFrame({"b": ["x"], "a": ["y"]}))
     with pytest.raises(TextInputError, match=r"^The feature names should match .*: \['a', 'b'\], got \['b', 'a'\]\."):
-        check_names(now, np.array(["a", "b"], dtype=object))
-    for texts, fitted in [(now, ["b", "a"]), (now, None), (check_texts(["x"]), ["a", "b"])]:
-        check_names(texts, fitted)
+        check_names(now, np.array(["a", "b"], dtype=object), 2, "BertEmbedder")
+    for texts, fitted in [(now, ["b", "a"]), (now, None), (check_texts([("x", "y")]), ["a", "b"])]:
+        check_names(texts, fitted, 2, "BertEmbedder")
+
+
+@pytest.mark.parametrize(("X", "n_fitted"), [(["x"], 2), ([("x", "y")], 1), (np.array([["x"]]), 2)], ids=str)
+def test_another_number_of_columns_than_at_the_fit_is_refused(X, n_fitted):
+    """In scikit-learn's words; rows that are all empty are of either kind."""
+    found = 3 - n_fitted
+    words = f"^X has {found} features, but BertEmbedder is expecting {n_fitted} features as input"
+    with pytest.raises(TextInputError, match=words):
+        check_names(check_texts(X), None, n_fitted, "BertEmbedder")
+    check_names(check_texts(X), None, found, "BertEmbedder")
+    check_names(check_texts([""]), None, 2, "BertEmbedder")
 
 
 @pytest.mark.parametrize("sequence", [Words, OldWords, deque], ids=["Sequence", "no base", "deque"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skbert import _training
-from skbert._training import AdamMoments, History, Network, Part, Settings, Watcher, initialise, log_proba, train
+from skbert._training import AdamMoments, History, Monitor, Network, Part, Settings, initialise, log_proba, train
 
 N, FEATURES, CLASSES = 60, 7, 3
 
@@ -312,9 +312,9 @@ def test_average_is_what_is_validated_and_kept():
 
 
 def interrupt_after(n_epochs):
-    """Return a watcher that presses Ctrl-C after `n_epochs` epochs."""
+    """Return a monitor that presses Ctrl-C after `n_epochs` epochs."""
 
-    class Interrupt(Watcher):
+    class Interrupt(Monitor):
         def end_epoch(self, history, network):
             if len(history.loss) == n_epochs:
                 raise KeyboardInterrupt
@@ -327,7 +327,7 @@ def test_interrupt_keeps_the_best_weights_so_far():
     """After Ctrl-C the network has the weights of the best epoch, as if it had been stopped by itself."""
     part, validation = make_part(), make_part(40, seed=1)
     stopped, expected = (initialise((FEATURES, 9, CLASSES), 1, seed=0) for _ in range(2))
-    history = train(stopped, part, validation, settings(max_epochs=50), seed=0, watcher=interrupt_after(4))
+    history = train(stopped, part, validation, settings(max_epochs=50), seed=0, monitor=interrupt_after(4))
     assert history.interrupted
     assert len(history.loss) == 4
     train(expected, part, validation, settings(max_epochs=4), seed=0)
@@ -355,22 +355,22 @@ def test_loss_that_is_not_finite_ends_the_training():
     history = train(network, spoiled, part, settings(), seed=0)
     assert (history.diverged, history.best_epoch, history.loss) == (True, 0, [])
 
-    class Spoil(Watcher):
+    class Spoil(Monitor):
         def end_epoch(self, history, network):
             part.X.fill_(math.nan)
             return False
 
     validation = make_part(40, seed=1)
     network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
-    history = train(network, part, validation, settings(), seed=0, watcher=Spoil())
+    history = train(network, part, validation, settings(), seed=0, monitor=Spoil())
     assert (history.diverged, history.best_epoch, len(history.loss)) == (True, 1, 1)
     assert all(tensor.isfinite().all() for tensor in network.tensors())
 
 
-def test_a_watcher_can_stop_the_training_and_sees_what_is_kept():
+def test_a_monitor_can_stop_the_training_and_sees_what_is_kept():
     """It is told before and after each epoch, sees the weights that are validated, and its wish to stop is heeded."""
 
-    class Stop(Watcher):
+    class Stop(Monitor):
         begun, losses = 0, []
 
         def begin_epoch(self):
@@ -383,10 +383,10 @@ def test_a_watcher_can_stop_the_training_and_sees_what_is_kept():
 
     part, validation = make_part(), make_part(40, seed=1)
     stopped, expected = (initialise((FEATURES, 9, CLASSES), 1, seed=0) for _ in range(2))
-    watcher = Stop()
-    history = train(stopped, part, validation, settings(max_epochs=50, averaging=2.0), seed=0, watcher=watcher)
-    assert (watcher.begun, len(history.loss)) == (3, 3)
-    assert watcher.losses == pytest.approx(history.validation_loss, rel=1e-5)
+    monitor = Stop()
+    history = train(stopped, part, validation, settings(max_epochs=50, averaging=2.0), seed=0, monitor=monitor)
+    assert (monitor.begun, len(history.loss)) == (3, 3)
+    assert monitor.losses == pytest.approx(history.validation_loss, rel=1e-5)
     train(expected, part, validation, settings(max_epochs=3, averaging=2.0), seed=0)
     assert_same(stopped, expected)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import pickletools
@@ -154,6 +155,51 @@ def test_weights_that_were_replaced_are_refused_with_both_fingerprints(movable, 
             again.predict(X)
         assert again.fit(X, Y).embedder_.fingerprint_ == now
         assert again.predict(X).shape == (80,)
+
+
+SENTENCE_FILES = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ],
+    "1_Pooling/config.json": {"pooling_mode_max_tokens": True},
+    "sentence_bert_config.json": {"max_seq_length": 12},
+    "config_sentence_transformers.json": {"prompts": {"query": "who: "}, "default_prompt_name": "query"},
+}
+
+
+@pytest.mark.parametrize("change", [*SENTENCE_FILES, "all"])
+@pytest.mark.filterwarnings("ignore::skbert.exceptions.TruncationWarning")
+def test_what_auto_and_none_meant_travels_with_the_fit(movable, tmp_path, change):
+    """The same weights without the files that say pooling, scale, length and prompt, or with others: the same bits."""
+    for name, content in SENTENCE_FILES.items():
+        (movable / name).parent.mkdir(exist_ok=True)
+        (movable / name).write_text(json.dumps(content))
+    there = Path(shutil.copytree(movable, tmp_path / "there"))
+    for name in SENTENCE_FILES if change == "all" else [change]:
+        (there / name).unlink()
+    if change == "1_Pooling/config.json":  # which cannot be missing
+        (there / change).write_text(json.dumps({"pooling_mode_cls_token": True}))
+    texts = [*X, "what a night it was and nobody had a good answer to the question"]
+    labels = [*Y, "positive"]
+    embedder = BertEmbedder(movable, device="cpu", cache=None)
+    for model in (BertSentimentClassifier(embedder, **HEAD), make_pipeline(embedder, LogisticRegression())):
+        expected = model.fit(texts, labels).predict_proba(texts)
+        again = pickle.loads(pickle.dumps(model))
+        place = "embedder__model" if hasattr(again, "embedder") else "bertembedder__model"
+        assert np.array_equal(again.set_params(**{place: there}).predict_proba(texts), expected)
+        if change != "sentence_bert_config.json":  # which says next to nothing about texts this short
+            assert np.abs(again.fit(texts, labels).predict_proba(texts) - expected).max() > 1e-6  # a refit asks anew
+
+
+def test_another_configuration_is_another_model(movable):
+    """The same weights under another activation make other vectors."""
+    classifier = classifier_on(movable).fit(X, Y)
+    path = movable / "config.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"gelu"', '"relu"'), encoding="utf-8")
+    with pytest.raises(FingerprintError, match="config:"):
+        pickle.loads(pickle.dumps(classifier)).predict(X)
 
 
 def test_another_tokenizer_is_another_model(movable):

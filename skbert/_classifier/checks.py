@@ -96,7 +96,7 @@ def check_same_kind(texts: TextInput, fitted_on_pairs: bool, name: str) -> None:
         raise TextInputError(msg)
 
 
-def check_same_vectors(embedder: BertEmbedder, serving: BertEmbedder, fitted: BertEmbedder) -> None:
+def check_same_vectors(embedder: BertEmbedder, serving: BertEmbedder, fitted: BertEmbedder, what: str) -> None:
     """Refuse to go on with weights of the head that were trained on other vectors.
 
     Parameters
@@ -107,12 +107,15 @@ def check_same_vectors(embedder: BertEmbedder, serving: BertEmbedder, fitted: Be
         The one of the last fit, as it would be used now.
     fitted : BertEmbedder
         The one of the last fit, as it was.
+    what : {'warm_start=True', 'partial_fit'}
+        What goes on.
     """
     if embedder._identity() != serving._identity():
         now, before = embedder.get_params(), fitted.get_params()
-        changed = [key for key in now if not np.array_equal(now[key], before[key])]
+        idle = ("revision", "device", "batch_tokens", "cache", "store_layers", "missing", "verbose")
+        changed = [key for key in now if key not in idle and not np.array_equal(now[key], before[key])]
         msg = (
-            f"warm_start=True goes on with weights that belong to other vectors: the embedder's {changed} changed. "
-            "Set warm_start=False, or put the embedder's parameters back."
+            f"{what} goes on with weights that belong to other vectors: the embedder's {changed} changed. "
+            "Put the embedder's parameters back, or call fit with warm_start=False."
         )
         raise ValueError(msg)

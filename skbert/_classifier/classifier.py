@@ -13,7 +13,7 @@ from skbert._classifier.checks import check_labels, check_same_kind, check_same_
 from skbert._classifier.predictions import TextPredictions, as_matrix
 from skbert._embedder import BertEmbedder
 from skbert._head import HeadClassifier
-from skbert._head.fitting import Audience
+from skbert._head.fitting import FitMonitor
 from skbert._params import Rules, check_params, instance, none
 from skbert._sklearn import FitTask, with_callbacks
 from skbert._store.memory import MemoryStore
@@ -230,8 +230,8 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         going_on = self.warm_start and hasattr(self, "head_")
         embedder, labels, is_pairs = self._start(X, y, sample_weight, going_on=going_on)
         if going_on:
-            check_same_vectors(embedder, self._serving_embedder(), self.embedder_)
-        task = FitTask(self, X, y, sample_weight, self.max_iter)
+            check_same_vectors(embedder, self._serving_embedder(), self.embedder_, "warm_start=True")
+        task = FitTask(self, X, y, sample_weight, self.max_iter).begin()
         working = embedder
         if task.is_watched and embedder.cache is None:
             # A callback may predict X after each epoch; these vectors serve it, so that BERT still runs once a text.
@@ -244,7 +244,7 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
             so_far.__dict__.update(learned)
             return {**self._learned(embedder, so_far, is_pairs), "embedder": working}
 
-        head._fit(vectors, labels, sample_weight, Audience(type(self).__name__, self.verbose, task, present))
+        head._fit(vectors, labels, sample_weight, FitMonitor(type(self).__name__, self.verbose, task, present))
         self._forget()
         self.__dict__.update(self._learned(embedder, head, is_pairs))
         task.end(**({"embedder": working} if working is not embedder else {}))
@@ -274,6 +274,7 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         going_on = hasattr(self, "head_")
         embedder, labels, is_pairs = self._start(X, y, sample_weight, classes, going_on=going_on, whole=False)
         if going_on:
+            check_same_vectors(embedder, self._serving_embedder(), self.embedder_, "partial_fit")
             head = copy(self.head_).set_params(**self._head_params())
             embedder, is_pairs = self.embedder_, self._is_pairs
             vectors = as_matrix(self._serving_embedder(), X)
@@ -343,6 +344,7 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         texts = check_start(X, source, self.device, name)
         if going_on:
             check_same_kind(texts, self._is_pairs, name)
+            copy(self.head_).set_params(**self._head_params())._check_shapes()
         before = self.classes_ if going_on else None
         n = len(texts.items)
         labels = check_labels(y, sample_weight, classes, before, self.class_weight, n, name, whole)
@@ -362,9 +364,12 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
     def _serving_embedder(self) -> BertEmbedder:
         """Return an embedder as at the fit, with the weights and on the device that `embedder` names now."""
         source = self._source()
-        return self._like(self.embedder_, **{name: getattr(source, name) for name in _AT_USE})
+        return self._like(self.embedder_, **{name: getattr(source, name) for name in _AT_USE if hasattr(source, name)})
 
     @staticmethod
     def _like(fitted: BertEmbedder, **params: Any) -> BertEmbedder:
         """Return a copy of a fitted embedder with other parameters, and still fitted."""
-        return copy(fitted).set_params(**params)
+        like = copy(fitted)
+        for name, value in params.items():  # not by set_params: a subclass may have fewer parameters
+            setattr(like, name, value)
+        return like

@@ -105,9 +105,9 @@ class TextPredictions:
         self._ready()
         texts = check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__)
         check_same_kind(texts, self._is_pairs, type(self).__name__)
-        # What is wrong with y or the weights is told before a text is embedded.
-        accuracy_score(y, y, sample_weight=sample_weight)
+        # What is wrong with y or the weights is told before a text is embedded: by scoring a constant answer.
         check_consistent_length(texts.items, y)
+        accuracy_score(y, np.full(len(texts.items), self.head_.classes_[0]), sample_weight=sample_weight)
         return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
     def _ready(self) -> None:

@@ -208,7 +208,7 @@ an (n, 2) array or a two-column frame
         """
         check_params(self)
         texts = self._check(X)
-        task = FitTask(self, X, y)
+        task = FitTask(self, X, y).begin()
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         if texts.columns is not None:
@@ -216,6 +216,8 @@ an (n, 2) array or a two-column frame
             if texts.has_names:
                 self.feature_names_in_ = np.array(texts.columns, dtype=object)
         self._n_sides = len(texts.columns) if texts.columns is not None else 1 + texts.is_pairs
+        series_name = getattr(X, "name", None)
+        self._series_name = series_name if isinstance(series_name, str) and series_name else None
         task.end()
         return self
 
@@ -236,7 +238,9 @@ an (n, 2) array or a two-column frame
         """
         check_params(self)
         texts = self._check(X)
-        check_names(texts, getattr(self, "feature_names_in_", None))
+        fitted = vars(self)
+        n_sides = fitted.get("_n_sides") if is_output_wrapped(self) else fitted.get("n_features_in_")
+        check_names(texts, fitted.get("feature_names_in_"), n_sides, type(self).__name__)
         clean = cache(CleaningRules(self._settings()))  # equal texts are cleaned once a call
         cleaned: list[Item] = [
             clean(item) if isinstance(item, str) else item and (clean(item[0]), clean(item[1])) for item in texts.items
@@ -252,8 +256,8 @@ an (n, 2) array or a two-column frame
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            The names to return. None is the names seen by `fit`, or "x0" (and
-            "x1" for pairs) where there were none.
+            The names to return. None is the names seen by `fit`, that of a
+            Series too, or "x0" (and "x1" for pairs) where there were none.
 
         Returns
         -------
@@ -281,7 +285,10 @@ an (n, 2) array or a two-column frame
                 "does not know whether it cleans texts or pairs. Call fit, or pass input_features."
             )
             raise NotFittedError(msg)
-        return np.array(["x0", "x1"][:n_sides], dtype=object)
+        # In a ColumnTransformer a Series comes with its column's name, by which later steps are asked.
+        series_name = getattr(self, "_series_name", None)
+        is_named = series_name is not None and n_sides == 1
+        return np.array([series_name] if is_named else ["x0", "x1"][:n_sides], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

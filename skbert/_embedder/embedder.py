@@ -24,7 +24,7 @@ from skbert.exceptions import FingerprintError
 __all__ = ["BertEmbedder"]
 
 # What a fit leaves behind.
-_FITTED = ("fingerprint_", "_vector_format", "n_features_in_", "feature_names_in_")
+_FITTED = ("fingerprint_", "_model_defaults", "_vector_format", "n_features_in_", "feature_names_in_")
 
 
 def _is_text(value: object) -> bool:
@@ -114,8 +114,9 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     Attributes
     ----------
     fingerprint_ : str
-        SHA-256 of the weights and digest of the tokenizer at `fit`. A fitted
-        embedder refuses other weights until it is fitted again.
+        SHA-256 of the weights and digests of configuration and tokenizer at
+        `fit`. A fitted embedder refuses other ones until it is fitted again.
+        It also keeps what "auto" and None meant for the model's files.
     n_features_in_ : int
         Number of columns, where `fit` was given a frame.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -246,7 +247,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
             The embedder itself.
         """
         texts = self._check(X)
-        task = FitTask(self, X, y)
+        task = FitTask(self, X, y).begin()
         files = resolve_model(self.model, self.revision)
         units_asked(self, files)  # a layer or pooling that this model cannot give is an error here already
         self._forget()
@@ -254,7 +255,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
             self.n_features_in_ = len(texts.columns)
             if texts.has_names:
                 self.feature_names_in_ = np.array(texts.columns, dtype=object)
-        self.fingerprint_, self._vector_format = files.fingerprint, FORMAT
+        self.fingerprint_, self._model_defaults, self._vector_format = files.fingerprint, files.defaults, FORMAT
         task.end()
         return self
 
@@ -282,7 +283,8 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
             The embedder was fitted with other weights.
         """
         texts = self._check(X)
-        check_names(texts, getattr(self, "feature_names_in_", None))
+        fitted = vars(self)
+        check_names(texts, fitted.get("feature_names_in_"), fitted.get("n_features_in_"), type(self).__name__)
         files = self._resolve()
         vectors = encode(texts.items, *make_plan(self, files))  # type: ignore[arg-type]  # `missing` has left no None
         return keep_index(self, vectors, X)
@@ -334,11 +336,11 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
         """Return the model's files; refuse others than those of the fit."""
         files = resolve_model(self.model, self.revision)
         fitted = getattr(self, "fingerprint_", files.fingerprint)
-        if files.fingerprint != fitted:
+        if not files.is_model_of(fitted):
             msg = (
                 f"This {type(self).__name__} was fitted with\n  {fitted}\nbut model={self.model!r} now has\n  "
-                f"{files.fingerprint}\nTheir vectors have nothing in common. Point `model` at the weights of the fit, "
-                "or fit again."
+                f"{files.fingerprint}\nTheir vectors have nothing in common. Point `model` at the files of the fit "
+                "(rewritten ones are others), or fit again."
             )
             raise FingerprintError(msg)
         made = getattr(self, "_vector_format", FORMAT)
@@ -348,7 +350,8 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
                 f"makes them by recipe {FORMAT}: they differ. Fit again, or install the skbert of the fit."
             )
             raise FingerprintError(msg)
-        return files
+        # A copy of the weights may lie elsewhere without the files that say how to pool, or beside others.
+        return files.with_defaults(self._model_defaults) if hasattr(self, "_model_defaults") else files
 
     def _identity(self) -> tuple[EncoderSpec, bool]:
         """Return all that decides what vectors come out: the spec, and whether they are normalised."""

@@ -55,13 +55,16 @@ def _resolve_one(name: str, estimator: str) -> torch.device:
         index = 0 if found.index is None else found.index
         if index >= count:
             msg = (
-                f"The 'device' parameter of {estimator} is {name!r}, but torch sees {count} CUDA device(s) here. "
-                "Use device='auto' or device='cpu'."
+                f"The 'device' parameter of {estimator} must be a device that is there, and torch sees {count} CUDA "
+                f"device(s). Got {name!r} instead. Use device='auto' or device='cpu'."
             )
             raise InvalidParameterError(msg)
         return torch.device("cuda", index)
     if found.type == "mps" and not torch.backends.mps.is_available():
-        msg = f"The 'device' parameter of {estimator} is 'mps', but torch sees no MPS device here. Use device='auto'."
+        msg = (
+            f"The 'device' parameter of {estimator} must be a device that is there, and torch sees no MPS device. "
+            "Got 'mps' instead. Use device='auto'."
+        )
         raise InvalidParameterError(msg)
     return found
 

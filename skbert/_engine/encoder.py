@@ -63,7 +63,7 @@ class Encoder:
         self.device, self.dtype = device, dtype
         self.lock = threading.Lock()
         # Transformers 5.0 collects hidden states in wrappers of the model's own modules: one forward at a time.
-        self._forward = threading.Lock()
+        self._forward_lock = threading.Lock()
         self.n_texts = 0
         self.max_tokens: int | None = None
         self._lowercase = files.settings.lowercase
@@ -136,7 +136,7 @@ class Encoder:
         lengths = np.array([len(sequence.ids) for sequence in sequences])
         layers = {unit.layer for unit in units}
         with torch.inference_mode(), exact_float32(self.device, self.dtype):
-            with self._forward:
+            with self._forward_lock:
                 states, layout = self._states(sequences, lengths, layers)
             pooled = torch.stack([self._pool(states[unit.layer], layout, unit.pooling) for unit in units], dim=1)
             return pooled.cpu().numpy()
@@ -287,8 +287,14 @@ def _load_model(files: ModelFiles) -> tuple[Any, Any, int]:
     try:
         # fork_rng: transformers draws random values for weights that a file lacks, from the user's own generator.
         with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+            config = transformers.AutoConfig.from_pretrained(
+                files.folder, local_files_only=True, trust_remote_code=False
+            )
+            # A config.json may name a kernel on the hub, which transformers would download and run.
+            config._attn_implementation = None
             model, report = transformers.AutoModel.from_pretrained(
                 files.folder,
+                config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,

@@ -91,8 +91,30 @@ class ModelFiles(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """What a fitted estimator remembers of its model: weights and tokenizer."""
-        return f"weights-sha256:{self.weights_sha256} tokenizer:{self.tokenizer_digest[:32]}"
+        """What a fitted estimator remembers of its model: weights, configuration and tokenizer."""
+        config, tokenizer = self.config_digest[:32], self.tokenizer_digest[:32]
+        return f"weights-sha256:{self.weights_sha256} config:{config} tokenizer:{tokenizer}"
+
+    def is_model_of(self, fingerprint: str) -> bool:
+        """Say whether `fingerprint` is this model's; older ones leave the configuration out."""
+        return set(fingerprint.split()) <= set(self.fingerprint.split())
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What "auto" and None mean for this model, by the files beside its weights; plain values."""
+        settings = self.settings
+        return {
+            "pooling": settings.pooling,
+            "normalize": settings.normalize,
+            "prompt": settings.prompt,
+            "unsupported": settings.unsupported,
+            "default_length": self.default_length,
+        }
+
+    def with_defaults(self, defaults: dict[str, Any]) -> ModelFiles:
+        """Return the same model with other `defaults`: those of a fit, whatever lies beside the weights now."""
+        settings = {name: value for name, value in defaults.items() if name != "default_length"}
+        return self._replace(default_length=defaults["default_length"], settings=self.settings._replace(**settings))
 
 
 def resolve_model(model: str | os.PathLike[str], revision: str | None = None) -> ModelFiles:

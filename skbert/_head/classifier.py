@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any, Self
 
@@ -247,14 +248,18 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
             The training was interrupted by the user (Ctrl-C), or diverged after
             good epochs. The best weights so far are kept, and no error is raised.
         """
-        check_params(self)
         task = FitTask(self, X, y, sample_weight, self.max_iter)
-        self._fit(X, y, sample_weight, fitting.Audience(type(self).__name__, self.verbose, task))
+        self._fit(X, y, sample_weight, fitting.FitMonitor(type(self).__name__, self.verbose, task))
         task.end()
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, audience: fitting.Audience) -> Self:
-        """Train as `fit` does, before another audience: that of the classifier which this is the head of."""
+    def _fit(self, X: Any, y: Any, sample_weight: Any, monitor: fitting.FitMonitor) -> Self:
+        """Train as `fit` does, before another monitor: that of the classifier which this is the head of."""
+        trained = copy(self)  # a fit that fails leaves the earlier one whole, and one may predict meanwhile
+        trained._train(X, y, sample_weight, monitor)
+        return self._become(trained)
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, monitor: fitting.FitMonitor) -> None:
         check_params(self)
         device = inputs.resolve_device(self.device, type(self).__name__)
         warm = self.warm_start and hasattr(self, "coefs_")
@@ -273,7 +278,11 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
         moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
         network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
-        audience.learned = lambda network, history: _learned(network, history, moments, classes)
+        monitor.begin()
+        # The weights of an epoch, with the score of that epoch; which one is the best is known at the end.
+        monitor.learned = lambda network, history: _learned(
+            network, replace(history, best_epoch=len(history.loss)), moments, classes
+        )
         training = weights.make_part(X, merged, kept, factors, moments, device)
         validation = None if held_out is None else weights.make_part(X, merged, held_out, factors, moments, device)
 
@@ -283,12 +292,11 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
             validation,
             self._settings(self.max_iter, _AVERAGING),
             seed_training,
-            audience=audience,
+            monitor=monitor,
         )
         self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
         self.__dict__.update(_learned(network, history, moments, classes))
         fitting.warn_of_end(history)
-        return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on a part of the data.
@@ -324,6 +332,11 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
             As for `fit`; or `classes` is missing or has changed, or a label
             is not among them.
         """
+        trained = copy(self)
+        trained._train_part(X, y, classes, sample_weight)
+        return self._become(trained)
+
+    def _train_part(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         check_params(self)
         device = inputs.resolve_device(self.device, type(self).__name__)
         inputs.check_class_weight_of_part(self.class_weight, type(self).__name__)
@@ -350,6 +363,11 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         self.__dict__.update(_learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known))
         self._optimizer = weights.memory_arrays(memory)
         fitting.warn_of_end(history)
+
+    def _become(self, trained: HeadClassifier) -> Self:
+        """Take over what a copy has learned."""
+        self._forget()
+        self.__dict__.update(vars(trained))
         return self
 
     def _forget(self) -> None:
@@ -369,13 +387,20 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         self, n_classes: int, moments: rows.Moments, seed: int, device: Any, *, fresh: bool
     ) -> _training.Network:
         """Return the network to train: newly drawn, or the present one rewritten for the new standardisation."""
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
-        sizes = [len(moments.mean), *hidden, n_classes]
+        sizes = self._sizes(len(moments.mean), n_classes)
         if fresh:
             return weights.new_network(sizes, self.n_heads, seed, device)
-        weights.check_shapes(self.coefs_, sizes, self.n_heads)
+        self._check_shapes()
         before = rows.Moments(*self._moments)
         return weights.to_network(*weights.rebase(self.coefs_, self.intercepts_, before, moments), device)
+
+    def _sizes(self, n_features: int, n_classes: int) -> list[int]:
+        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
+        return [n_features, *hidden, n_classes]
+
+    def _check_shapes(self) -> None:
+        """Refuse to go on with weights of another shape than the parameters ask for."""
+        weights.check_shapes(self.coefs_, self._sizes(self.n_features_in_, len(self.classes_)), self.n_heads)
 
     def _settings(self, max_epochs: int, averaging: float) -> _training.Settings:
         """Return the parameters in the words of ``_training``."""

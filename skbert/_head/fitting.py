@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from skbert._head.rows import Merged, split_off
 from skbert._sklearn import FitTask
-from skbert._training import AdamMoments, History, Network, Part, Settings, Watcher, train
+from skbert._training import AdamMoments, History, Monitor, Network, Part, Settings, train
 from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning, ValidationSplitWarning
 
-__all__ = ["Audience", "hold_out", "run", "warn_of_end"]
+__all__ = ["FitMonitor", "hold_out", "run", "warn_of_end"]
 
 
 def hold_out(
@@ -35,7 +35,7 @@ def hold_out(
     return None
 
 
-class Audience(Watcher):
+class FitMonitor(Monitor):
     """Who follows a training: a bar on stderr where `verbose` is not 0, and the callbacks of the fit's `task`.
 
     Parameters
@@ -73,6 +73,11 @@ class Audience(Watcher):
         self._bar = tqdm(total=max_epochs, desc=self._name, unit="epoch", disable=not self._verbose)
         return self._bar
 
+    def begin(self) -> None:
+        """Tell the callbacks that the fit begins."""
+        if self._task is not None:
+            self._task.begin()
+
     def begin_epoch(self) -> None:
         """Tell the callbacks."""
         if self._task is not None:
@@ -94,9 +99,9 @@ def run(
     seed: int,
     *,
     moments: AdamMoments | None = None,
-    audience: Audience | None = None,
+    monitor: FitMonitor | None = None,
 ) -> History:
-    """Train the network in place, before an audience.
+    """Train the network in place, and let a monitor follow.
 
     Raises
     ------
@@ -104,9 +109,9 @@ def run(
         The loss was no longer a finite number, and there is no earlier epoch
         to go back to.
     """
-    audience = Audience() if audience is None else audience
-    with audience.bar(settings.max_epochs):
-        history = train(network, training, validation, settings, seed=seed, moments=moments, watcher=audience)
+    monitor = FitMonitor() if monitor is None else monitor
+    with monitor.bar(settings.max_epochs):
+        history = train(network, training, validation, settings, seed=seed, moments=moments, monitor=monitor)
     if history.diverged and not history.validation_loss:
         msg = (
             f"The loss was no longer a finite number in epoch {len(history.loss) + 1}. Lower learning_rate_init "
