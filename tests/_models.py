@@ -170,7 +170,12 @@ def _xlm_roberta_tokenizer() -> PreTrainedTokenizerFast:
 
 def _deberta_tokenizer() -> PreTrainedTokenizerFast:
     vocab = [*_pieces("[PAD]", "[CLS]", "[SEP]", "[UNK]"), ("[MASK]", 0.0)]
-    return DebertaV2Tokenizer(vocab=vocab, unk_id=3, model_max_length=MAX_TOKENS)
+    tokenizer = DebertaV2Tokenizer(vocab=vocab, unk_id=3, model_max_length=MAX_TOKENS)
+    # That of transformers 5.0 puts no special tokens around a text where there is no file that says so.
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return tokenizer
 
 
 _TOKENIZERS = {

@@ -6,6 +6,7 @@ import pickletools
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification
@@ -428,3 +429,15 @@ def test_partial_fit_goes_on_after_fit():
     epochs = head.n_iter_
     head.partial_fit(X[:50], Y[:50])
     assert (head.n_iter_, len(head.loss_curve_)) == (epochs + 1, epochs + 1)
+
+
+@pytest.mark.parametrize("absent", [None, np.nan, float("nan"), pd.NA], ids=str)
+@pytest.mark.parametrize("container", [lambda y: y, pd.Series, list], ids=["array", "Series", "list"])
+def test_missing_labels_are_refused_by_their_rows(absent, container):
+    """They cannot be sorted among labels of text, and scikit-learn's words for it name no row."""
+    y = np.array(["a", "b", "c"], dtype=object)[Y]
+    y[[3, 7]] = absent
+    with pytest.raises(
+        ValueError, match=r"^Input contains NaN.* HeadClassifier found 2 missing .* row\(s\) 3, 7\. Drop"
+    ):
+        quick().fit(X, container(y))

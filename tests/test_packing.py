@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 
 from skbert import BertEmbedder
 from skbert._engine.devices import half_bound
@@ -13,7 +15,10 @@ from skbert._engine.sources import resolve_model
 from tests._models import FAMILIES, build_tiny_model
 from tests._reference import padded_vectors, relative_difference
 
-PACKABLE = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "modernbert")
+PACKABLE = ("bert", "roberta", "xlm-roberta", "distilbert", "electra")
+# Up to 5.6, transformers' ModernBERT undoes the padding by itself and takes no attention function.
+if Version(transformers.__version__) >= Version("5.7"):
+    PACKABLE = (*PACKABLE, "modernbert")
 TEXTS = [
     "the bat flies at night",
     "a",

@@ -71,9 +71,10 @@ def check_labels(
     if y is None:
         msg = f"This {name} estimator requires y to be passed, but the target y is None."
         raise ValueError(msg)
+    inputs.check_labels_present(y, name)  # scikit-learn's own check sorts labels first, and fails at NaN among str
     y = column_or_1d(y, warn=True)
     check_consistent_length(range(n), y)
-    assert_all_finite(y, input_name="y")  # scikit-learn's own check sorts labels first, and fails at NaN among str
+    assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     weight = inputs.check_sample_weight(sample_weight, len(y))
     counted, weight = y[weight > 0], weight[weight > 0]

@@ -377,6 +377,7 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
 
     def _check_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[np.ndarray, ...]:
         """Return X, y and the weights, all three without the rows of weight zero."""
+        inputs.check_labels_present(y, type(self).__name__)
         X, y = validate_data(self, X, y, dtype=DTYPES, reset=reset)
         check_classification_targets(y)
         weight = inputs.check_sample_weight(sample_weight, len(y))

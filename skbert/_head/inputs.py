@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import unique_labels
@@ -17,6 +18,7 @@ from skbert.exceptions import InvalidParameterError
 __all__ = [
     "PARAMETER_RULES",
     "check_class_weight_of_part",
+    "check_labels_present",
     "check_sample_weight",
     "class_factors",
     "classes_of_fit",
@@ -107,6 +109,21 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
         msg = "The values of sample_weight are all zero: there is nothing to learn from. One at least must be positive."
         raise ValueError(msg)
     return weight
+
+
+def check_labels_present(y: Any, estimator: str) -> None:
+    """Raise a ValueError that names the rows where labels are None, NaN or pd.NA, which cannot be sorted."""
+    # Texts in a list one by one: NumPy would make the text "nan" of a NaN among them, and a class of it.
+    has_texts = isinstance(y, list | tuple) and any(isinstance(label, str) for label in y)
+    labels = np.asarray(y, dtype=object if has_texts else None)
+    absent = np.flatnonzero(pd.isna(labels)).tolist() if labels.ndim == 1 and labels.dtype.kind == "O" else []
+    if absent:
+        rows = ", ".join(map(str, absent[:5])) + (", …" if len(absent) > 5 else "")
+        msg = (
+            f"Input contains NaN, None or pd.NA as labels: {estimator} found {len(absent)} missing in y, in row(s) "
+            f"{rows}. Drop these rows, or give them a label of their own."
+        )
+        raise ValueError(msg)
 
 
 def classes_of_fit(y: np.ndarray, before: np.ndarray | None, estimator: str) -> np.ndarray:
