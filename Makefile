@@ -1,9 +1,11 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else: what is missing they install into .venv.
 # Another Python: make PYTHON=python3.13 test. Options for the command behind a target: make test ARGS="-k pooling -x".
+# The environment of `make test-oldest` needs Python 3.11 or 3.12, so it has a variable of its own: OLDEST_PYTHON.
 
 VENV ?= .venv
 OLDEST ?= .venv-oldest
 PYTHON ?=
+OLDEST_PYTHON ?=
 ARGS ?=
 
 # Threads of PyTorch that wait should sleep rather than spin: on busy cores that is several times as fast.
@@ -16,11 +18,12 @@ PYTEST := -n 2 --dist loadfile --durations=10 --durations-min=0.5
 OLDEST_STAMP := $(OLDEST)/.installed
 # What meets scikit-learn, pandas and numpy where their versions differ.
 OLDEST_TESTS := $(addprefix tests/test_,battery.py bundle*.py callbacks.py common*.py compose*.py classifier.py \
-  embedder.py head*.py skops.py texts.py travel.py)
+  embedder.py head*.py packing.py safety.py skops.py sources.py texts.py travel.py)
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.11 python3.12 python3.13 python3.14 python)
-# An environment can be made by a Python that is new enough and has ensurepip (Debian and Ubuntu keep it apart).
-CAN_MAKE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
-IS_MADE := import sys, pip; sys.exit(sys.version_info < (3, 11))
+# The oldest numpy has no wheels for Python 3.13.
+OLDEST_PYTHONS := $(if $(OLDEST_PYTHON),$(OLDEST_PYTHON),python3.11 python3.12 python3)
+NEW_ENOUGH := (3, 11) <= sys.version_info
+OLD_ENOUGH := (3, 11) <= sys.version_info < (3, 13)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format changelog-draft clean distclean
@@ -71,31 +74,34 @@ distclean: clean  ## remove the environments as well
 
 # Both run again when what they install has changed. A half-made or outdated environment is made anew.
 $(STAMP): pyproject.toml constraints.txt
-	@$(call install,$(VENV),constraints.txt,dev,$(PYTHONS))
+	@$(call install,VENV,constraints.txt,dev,PYTHON,$(PYTHONS),$(NEW_ENOUGH),3.11 or newer)
 
 $(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
-	@$(call install,$(OLDEST),constraints-oldest.txt,test,$(if $(PYTHON),$(PYTHON),python3.11 python3.12))
+	@$(call install,OLDEST,constraints-oldest.txt,test,OLDEST_PYTHON,$(OLDEST_PYTHONS),$(OLD_ENOUGH),3.11 or 3.12)
 
-# An environment in folder 1, with the versions of file 2 and the extra 3, made by one of the Pythons 4. The oldest numpy
-# has no wheels for Python 3.13.
+# An environment in the folder that variable 1 names, with the versions of file 2 and the extra 3. It is made by the
+# Python that variable 4 names, or else by the first of 5 that is of a version as in 6 (in words: 7) and has ensurepip,
+# which Debian and Ubuntu keep apart.
 define install
-	if ! $(1)/bin/python -c '$(IS_MADE)' 2>/dev/null; then \
-	  if test -e $(1) && ! test -f $(1)/pyvenv.cfg; then \
-	    echo "$(1) exists and is no Python environment. Move it away, or name another: make VENV=folder …" >&2; exit 1; \
+	if ! $($(1))/bin/python -c 'import sys, pip; sys.exit(not $(6))' 2>/dev/null; then \
+	  if test -e $($(1)) && ! test -f $($(1))/pyvenv.cfg; then \
+	    echo "$($(1)) exists and is no Python environment. Move it away, or name another: make $(1)=folder …" >&2; exit 1; \
 	  fi; \
 	  found=; \
-	  for python in $(4); do \
-	    if "$$python" -c '$(CAN_MAKE)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	  for python in $(5); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not $(6))' >/dev/null 2>&1; then \
+	      found=$$python; break; \
+	    fi; \
 	  done; \
 	  if test -z "$$found"; then \
-	    echo "skbert needs Python 3.11 or newer with its venv module; tried: $(4)." >&2; \
-	    echo "Install one (on Debian and Ubuntu with python3-venv), or name it: make PYTHON=/path/to/python3 …" >&2; \
+	    echo "$($(1)) needs Python $(7) with its venv module; tried: $(5)." >&2; \
+	    echo "Install one (on Debian and Ubuntu with python3-venv), or name it: make $(4)=/path/to/python3 …" >&2; \
 	    exit 1; \
 	  fi; \
-	  echo "Making $(1) with $$("$$found" --version) ($$found)."; \
-	  "$$found" -m venv --clear $(1) || exit 1; \
+	  echo "Making $($(1)) with $$("$$found" --version) ($$found)."; \
+	  "$$found" -m venv --clear $($(1)) || exit 1; \
 	fi; \
-	echo "Installing skbert and its tools into $(1): once, a few minutes, most of it PyTorch."; \
-	$(1)/bin/python -m pip install --quiet --no-input --disable-pip-version-check -c $(2) -e '.[$(3)]' && \
-	touch $(1)/.installed
+	echo "Installing skbert and its tools into $($(1)): once, a few minutes, most of it PyTorch."; \
+	$($(1))/bin/python -m pip install --quiet --no-input --disable-pip-version-check -c $(2) -e '.[$(3)]' && \
+	touch $($(1))/.installed
 endef

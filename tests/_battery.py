@@ -14,9 +14,11 @@ fingerprints, tags, output.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -81,6 +83,16 @@ class Numeric:
         texts = write_rows(validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False))
         return pd.Series(texts, index=X.index, dtype=object) if isinstance(X, pd.DataFrame) else texts
 
+    @contextlib.contextmanager
+    def _as_texts(self) -> Iterator[None]:
+        # For the estimator itself a row is one text, however many numbers are in it.
+        width = vars(self).pop("n_features_in_", None)
+        try:
+            yield
+        finally:
+            if width is not None:
+                self.n_features_in_ = width
+
     def _fitted(self, X: Any) -> Any:
         # Again, for the estimator itself has seen a list, which has no columns to remember.
         validate_data(self, X, reset=True, skip_check_array=True)
@@ -103,7 +115,9 @@ class NumericEmbedder(Numeric, BertEmbedder):
 
     def transform(self, X: Any) -> np.ndarray:
         """Write the rows, then embed."""
-        return super().transform(self._write(X, reset=not hasattr(self, "n_features_in_")))
+        rows = self._write(X, reset=not hasattr(self, "n_features_in_"))
+        with self._as_texts():
+            return super().transform(rows)
 
 
 class NumericCleaner(Numeric, TextCleaner):
@@ -111,7 +125,9 @@ class NumericCleaner(Numeric, TextCleaner):
 
     def transform(self, X: Any) -> np.ndarray:
         """Write the rows, clean the texts, read them back."""
-        return read_rows(super().transform(self._write(X, reset=not hasattr(self, "n_features_in_"))))
+        rows = self._write(X, reset=not hasattr(self, "n_features_in_"))
+        with self._as_texts():
+            return read_rows(super().transform(rows))
 
 
 class NumericClassifier(Numeric, BertSentimentClassifier):

@@ -1,4 +1,8 @@
-"""What the tests of composition share: texts with a signal in them, in every form, and a cheap head."""
+"""What the tests of composition share: texts with a signal in them, in every form, a cheap head, and fixtures.
+
+A file takes a fixture by assignment, ``vectors = _compose.vectors``, as it would
+take it from a conftest.py that stood for the tests of composition only.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pytest
 import sklearn
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skbert import HeadClassifier
+from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier, MemoryStore
 
 SKLEARN = tuple(map(int, sklearn.__version__.split(".")[:2]))
 WORDS = {
@@ -94,3 +99,23 @@ def looked_up(vectors: np.ndarray, **head: Any) -> Pipeline:
 def numbers(n: int) -> np.ndarray:
     """Return (n, 1) row numbers."""
     return np.arange(n).reshape(-1, 1)
+
+
+@pytest.fixture
+def embedder(tiny_bert_folder):
+    """Return an embedder whose store already holds every layer and pooling of the texts."""
+    embedder = BertEmbedder(tiny_bert_folder, device="cpu", cache=MemoryStore(), store_layers="all")
+    embedder.transform(make_texts().X)
+    return embedder
+
+
+@pytest.fixture
+def classifier(embedder):
+    """Return a classifier over the file's embedder, which learns in a moment."""
+    return BertSentimentClassifier(embedder, **HEAD)
+
+
+@pytest.fixture
+def vectors(embedder):
+    """Return the texts' vectors."""
+    return embedder.transform(make_texts().X)

@@ -16,8 +16,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import make_pipeline
 
 from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier, MemoryStore, TextCleaner
-from skbert.exceptions import FingerprintError, InvalidParameterError, SkbertWarning, TextInputError
-from tests._models import WORDS, build_tiny_model
+from skbert.exceptions import InvalidParameterError, SkbertWarning, TextInputError
+from tests._models import WORDS
 
 GOOD = ["great", "good", "happy", "love", "best", "win", "honest", "strong", "fun", "nice"]
 BAD = ["bad", "awful", "sad", "hate", "lost", "lie", "terrible", "boring", "wrong", "angry"]
@@ -268,15 +268,6 @@ def test_where_the_weights_and_the_work_are_is_read_at_use(classifier, tmp_path)
     classifier.set_params(**{f"embedder__{name}": value for name, value in params.items()})
     np.testing.assert_allclose(classifier.predict_proba(X), before, atol=1e-5)
     assert store.info().misses == len(X)
-
-
-def test_other_weights_are_refused_until_the_next_fit(classifier, tmp_path):
-    """A fitted head on another model's vectors would be nonsense, so it is an error."""
-    other = build_tiny_model(tmp_path / "other", "bert", seed=9)
-    classifier.fit(X, Y).set_params(embedder__model=other)
-    with pytest.raises(FingerprintError, match="was fitted with"):
-        classifier.predict(X)
-    assert classifier.fit(X, Y).predict(X).shape == (160,)
 
 
 def test_the_users_embedder_is_never_changed(classifier, embedder):

@@ -28,12 +28,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier, MemoryStore, TextCleaner
+from skbert import BertEmbedder, HeadClassifier, MemoryStore, TextCleaner
+from tests import _compose
 from tests._compose import HEAD, every_form, looked_up, make_texts, numbers, two_d
 
 X, Y, GROUPS = make_texts()
 X3, Y3, _ = make_texts(66, ("bad", "good", "plain"), seed=1)
 FORMS, TWO_D = every_form(X), two_d(X)
+classifier, vectors = _compose.classifier, _compose.vectors
 TARGETS = np.column_stack([Y == "good", GROUPS < 4]).astype(int)
 # Every third row's label is unknown.
 PARTLY = np.where(np.arange(len(X)) % 3 == 0, -1, TARGETS[:, 0])
@@ -47,18 +49,8 @@ def embedder(tiny_bert_folder):
 
 
 @pytest.fixture
-def classifier(embedder):
-    return BertSentimentClassifier(embedder, **HEAD)
-
-
-@pytest.fixture
 def head():
     return HeadClassifier(**HEAD)
-
-
-@pytest.fixture
-def vectors(embedder):
-    return embedder.transform(X)
 
 
 @pytest.fixture

@@ -20,11 +20,13 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbert import BertEmbedder, BertSentimentClassifier, MemoryStore, TextCleaner
-from tests._compose import HEAD, SKLEARN, every_form, make_texts, two_d
+from skbert import BertSentimentClassifier, TextCleaner
+from tests import _compose
+from tests._compose import HEAD, every_form, make_texts, two_d
 
 X, Y, _ = make_texts()
 FORMS = every_form(X)
+embedder, vectors = _compose.embedder, _compose.vectors
 WIDTH = 32
 NAMES = [f"bertembedder{k}" for k in range(WIDTH)]
 INDEX = pd.Index([f"row {k}" for k in range(len(X))], name="tweet")
@@ -39,18 +41,6 @@ FRAME = pd.DataFrame(
     },
     index=INDEX,
 )
-
-
-@pytest.fixture
-def embedder(tiny_bert_folder):
-    embedder = BertEmbedder(tiny_bert_folder, device="cpu", cache=MemoryStore(), store_layers="all")
-    embedder.transform(X)
-    return embedder
-
-
-@pytest.fixture
-def vectors(embedder):
-    return embedder.transform(X)
 
 
 @pytest.fixture
@@ -129,13 +119,18 @@ def test_copies_of_a_pipeline_share_the_store_and_nothing_else(embedder, vectors
 # -- FeatureUnion --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["list", "array", "series"])
+@pytest.mark.parametrize("form", ["list", "array", "series", "polars Series", "(n, 1) array"])
 def test_union_with_words_is_sparse_and_named(embedder, vectors, form):
     """Vectors and word counts stand side by side, in blocks that are those of each part alone."""
+    given = pytest.importorskip("polars").Series(X.tolist()) if form.startswith("polars") else FORMS[form]
     words = TfidfVectorizer()
-    counts = TfidfVectorizer().fit_transform(X)
-    union = FeatureUnion([("bert", embedder), ("words", words)])
-    both = union.fit_transform(FORMS[form])
+    counts = words.fit_transform(X)
+    if form == "(n, 1) array":  # TfidfVectorizer takes no column
+        part = ColumnTransformer([("first", TfidfVectorizer(), 0)], verbose_feature_names_out=False)
+    else:
+        part = TfidfVectorizer()
+    union = FeatureUnion([("bert", embedder), ("words", part)])
+    both = union.fit_transform(given)
     assert sparse.issparse(both)
     assert both.shape == (len(X), WIDTH + counts.shape[1])
     assert np.array_equal(both[:, :WIDTH].toarray(), vectors)
@@ -143,7 +138,7 @@ def test_union_with_words_is_sparse_and_named(embedder, vectors, form):
     names = union.get_feature_names_out().tolist()
     assert names[:WIDTH] == [f"bert__{name}" for name in NAMES]
     assert names[WIDTH:] == [f"words__{word}" for word in sorted(words.vocabulary_)]
-    np.testing.assert_allclose(union.transform(FORMS[form]).toarray(), both.toarray(), rtol=1e-12)
+    np.testing.assert_allclose(union.transform(given).toarray(), both.toarray(), rtol=1e-12)
 
 
 def test_union_with_dense_parts_is_dense(embedder, vectors):
@@ -183,7 +178,7 @@ def test_union_before_a_classifier_in_a_grid(embedder, vectors):
     assert len(np.unique(search.cv_results_["mean_test_score"])) == 4
 
 
-# -- ColumnTransformer ---------------------------------------------------------------------------------------------
+# -- ColumnTransformer: frames of both libraries, in and out, are in test_common_tools.py ---------------------------
 
 
 def columns(embedder, column):
@@ -203,35 +198,6 @@ def test_a_column_of_texts_beside_numbers(embedder, vectors, numbers, column):
     inner = transformer.named_transformers_["bert"]
     # in a list it is a frame with a name; alone it is a Series, which has no columns
     assert getattr(inner, "feature_names_in_", None) == (["text"] if isinstance(column, list) else None)
-
-
-@pytest.mark.parametrize("column", ["text", ["text"]], ids=str)
-def test_columns_as_a_pandas_frame_keep_the_index(embedder, vectors, numbers, column):
-    """``set_output`` gives a frame with the input's index, the vectors still float32."""
-    transformer = columns(embedder, column).set_output(transform="pandas")
-    for found in (transformer.fit_transform(FRAME), transformer.transform(FRAME)):
-        assert found.index.equals(INDEX)
-        assert found.columns.tolist() == transformer.get_feature_names_out().tolist()
-        assert set(found.dtypes[:WIDTH]) == {np.dtype("float32")}
-        assert np.array_equal(found.iloc[:, :WIDTH].to_numpy(), vectors)
-        assert np.array_equal(found.iloc[:, WIDTH:].to_numpy(), numbers)
-    assert transformer.transform(FRAME.iloc[[5, 2]]).index.tolist() == ["row 5", "row 2"]
-
-
-@pytest.mark.parametrize("column", ["text", ["text"]], ids=str)
-def test_columns_of_a_polars_frame(embedder, vectors, numbers, column):
-    """A polars frame goes in, and with ``set_output`` one comes out."""
-    polars = pytest.importorskip("polars")
-    if SKLEARN < (1, 9) and not hasattr(polars.DataFrame, "__dataframe__"):
-        pytest.skip("scikit-learn below 1.9 reads polars by the interchange protocol, which polars 2 no longer has")
-    frame = polars.DataFrame({name: FRAME[name].tolist() for name in FRAME})
-    transformer = columns(embedder, column).set_output(transform="polars")
-    found = transformer.fit_transform(frame)
-    assert isinstance(found, polars.DataFrame)
-    assert found.columns == transformer.get_feature_names_out().tolist()
-    assert set(found.dtypes[:WIDTH]) == {polars.Float32}
-    assert np.array_equal(found[:, :WIDTH].to_numpy(), vectors)
-    assert np.array_equal(found[:, WIDTH:].to_numpy(), numbers)
 
 
 def test_what_is_left_of_the_columns_passes_through(embedder, vectors):

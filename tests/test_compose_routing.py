@@ -17,11 +17,13 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier, MemoryStore, TextCleaner
+from skbert import BertEmbedder, HeadClassifier, MemoryStore, TextCleaner
+from tests import _compose
 from tests._compose import HEAD, SKLEARN, every_form, make_texts
 
 X, Y, GROUPS = make_texts()
 FORMS = every_form(X)
+classifier, vectors = _compose.classifier, _compose.vectors
 WEIGHT = np.random.default_rng(2).choice([0.0, 1.0, 5.0], len(X))
 SPLITS = list(GroupKFold(3).split(X, Y, GROUPS))
 
@@ -37,16 +39,6 @@ def embedder(tiny_bert_folder):
     embedder = BertEmbedder(tiny_bert_folder, device="cpu", layers=(0, -1), cache=MemoryStore())
     embedder.transform(X)
     return embedder
-
-
-@pytest.fixture
-def classifier(embedder):
-    return BertSentimentClassifier(embedder, **HEAD)
-
-
-@pytest.fixture
-def vectors(embedder):
-    return embedder.transform(X)
 
 
 def by_hand(vectors, fit_weight, score_weight, **head):

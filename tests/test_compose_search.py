@@ -41,31 +41,15 @@ from skbert import (
     release_models,
 )
 from skbert._engine import registry
+from tests import _compose
 from tests._compose import HEAD, every_form, make_texts
 from tests._models import build_tiny_model
 
 X, Y, GROUPS = make_texts()
 FORMS = every_form(X)
+embedder, classifier, vectors = _compose.embedder, _compose.classifier, _compose.vectors
 # Its value tells any two candidates apart, where an accuracy of 0.9 is many models'.
 FINE = "neg_log_loss"
-
-
-@pytest.fixture
-def embedder(tiny_bert_folder):
-    """Return an embedder whose store already holds every layer and pooling of the texts."""
-    embedder = BertEmbedder(tiny_bert_folder, device="cpu", cache=MemoryStore(), store_layers="all")
-    embedder.transform(X)
-    return embedder
-
-
-@pytest.fixture
-def classifier(embedder):
-    return BertSentimentClassifier(embedder, **HEAD)
-
-
-@pytest.fixture
-def vectors(embedder):
-    return embedder.transform(X)
 
 
 def results(search, *names):

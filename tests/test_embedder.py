@@ -124,32 +124,6 @@ def vectors(base, **params):
         return clone(base).set_params(**params).transform([*TEXTS, LONG])
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"layers": -2},
-        {"layers": (-1, -2)},
-        {"pooling": "cls"},
-        {"pooling": "max"},
-        {"pooling": "pooler"},
-        {"normalize": True},
-        {"max_length": 10},
-        {"long_texts": "head_tail"},
-        {"long_texts": "chunk"},
-        {"prompt": "question: "},
-        {"dtype": "bfloat16"},
-    ],
-    ids=str,
-)
-def test_parameters_that_change_vectors_do(embedder, params):
-    """set_params takes effect at the next use, on an instance that was used before."""
-    used = clone(embedder)
-    before = vectors(used)
-    used.transform(TEXTS)
-    after = vectors(used, **params)
-    assert before.shape != after.shape or np.abs(before - after).max() > 1e-4
-
-
 def test_another_model_is_used_at_the_next_use(embedder, tmp_path):
     """The defect of a peer: a model built in the constructor outlives set_params."""
     other = build_tiny_model(tmp_path / "other", "bert", seed=5)

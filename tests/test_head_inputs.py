@@ -1,4 +1,4 @@
-"""What HeadClassifier makes of its parameters and of wrong input."""
+"""What HeadClassifier makes of wrong parameters and of wrong input. (What each does: test_every_parameter.py.)"""
 
 import warnings
 
@@ -8,44 +8,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from skbert._head import HeadClassifier
 from skbert.exceptions import InvalidParameterError, ValidationSplitWarning
-from tests.test_head import NAMES, X, Y, assert_same, differ, quick
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("hidden_layer_sizes", (4,)),
-        ("hidden_layer_sizes", ()),
-        ("hidden_layer_sizes", 4),
-        ("dropout", 0.0),
-        ("weight_decay", 20.0),
-        ("batch_size", 32),
-        ("learning_rate_init", 1e-3),
-        ("max_iter", 2),
-        ("early_stopping", False),
-        ("validation_fraction", 0.4),
-        ("class_weight", "balanced"),
-        ("class_weight", {0: 10.0}),
-        ("n_heads", 3),
-        ("random_state", 7),
-    ],
-)
-def test_each_parameter_does_something(name, value):
-    """Another value of the parameter gives another head, also when it is set after a fit."""
-    y = np.where(Y == 2, 0, Y)  # classes of unequal size
-    head = quick(max_iter=8).fit(X, y)
-    before = quick(max_iter=8).fit(X, y)
-    head.set_params(**{name: value}).fit(X, y)
-    assert differ(head, before)
-    assert_same(head, quick(**({"max_iter": 8} | {name: value})).fit(X, y))
-
-
-def test_patience_parameters_do_something():
-    """n_iter_no_change and tol decide how long a training goes on."""
-    kwargs = {"max_iter": 200, "learning_rate_init": 1e-2}
-    usual = quick(**kwargs, n_iter_no_change=8).fit(X, Y).n_iter_
-    assert quick(**kwargs, n_iter_no_change=1).fit(X, Y).n_iter_ < usual
-    assert quick(**kwargs, n_iter_no_change=8, tol=0.2).fit(X, Y).n_iter_ < usual < 200
+from tests.test_head import NAMES, X, Y, assert_same, quick
 
 
 def test_verbose_draws_a_bar_on_stderr(capsys):

@@ -1,4 +1,4 @@
-"""What counts as a text input: every kind that the embedder takes, every one that it refuses, and the way back."""
+"""What counts as a text input: every kind that the embedder takes, and the way back (refusals: test_common_errors)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import builtins
 import sys
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 
 from skbert._texts import check_names, check_texts, rebuild
 from skbert.exceptions import MissingTextError, TextInputError
@@ -156,16 +154,6 @@ class TestPolars:
         X = polars.Series("meal", ["a", None], dtype=polars.Enum(["a"]))
         assert rebuild(X, ["b", None]).to_list() == ["b", None]
 
-    def test_lazy_frame_is_refused(self, polars):
-        """A LazyFrame has no rows; the error says how to get them."""
-        with pytest.raises(TextInputError, match=r"A polars LazyFrame holds no texts yet\. Pass X\.collect\(\)"):
-            check_texts(polars.LazyFrame({"text": ["a"]}))
-
-    def test_wide_frame_is_refused(self, polars):
-        """Three columns are named in the error, as with pandas."""
-        with pytest.raises(TextInputError, match=r"got 3 columns: \['a', 'b', 'c'\]"):
-            check_texts(polars.DataFrame({"a": ["x"], "b": ["y"], "c": ["z"]}))
-
     def test_absent_polars_does_no_harm(self, monkeypatch):
         """Nothing imports polars, not even where it could not be imported."""
         real_import = builtins.__import__
@@ -263,121 +251,8 @@ class TestMissing:
             check_texts([None] * 9 + ["a"])
 
 
-REFUSED = [
-    (
-        "one text",
-        r"Iterable over raw text documents expected, string object received\. For one text, pass \[text\]",
-    ),
-    (np.str_("one text"), "string object received"),
-    (b"one text", r"Iterable over raw text documents expected, bytes object received"),
-    ((text for text in TEXTS), r"A generator or iterator \(generator\) can be read only once\. Pass list\(X\)"),
-    (iter(TEXTS), r"can be read only once\. Pass list\(X\) instead"),
-    (map(str, TEXTS), r"\(map\) can be read only once"),
-    ({"a": "b"}, r"Cleaner takes a list, a tuple, a 1-D array or a Series of str, got dict: \{'a': 'b'\}"),
-    ({"a"}, r"got set: \{'a'\}\. Pass a sequence of texts"),
-    ({"a": 1}.keys(), "got dict_keys"),
-    (None, "got NoneType: None"),
-    (5, "got int: 5"),
-    (True, "got bool: True"),
-    (sparse.eye(2, format="csr"), r"Sparse data was passed for X, but Cleaner takes texts\. Pass a list"),
-    (np.array([1 + 2j]), "Complex data not supported: Cleaner takes texts"),
-    ([1 + 2j], "Complex data not supported: Cleaner takes texts, but row 0 of X is of type complex"),
-    (dict.fromkeys(TEXTS).values(), r"got dict_values: .*\. Pass a sequence of texts, for example list\(X\)\."),
-    (Path("texts.csv"), r"got \w*Path: .*\. Pass a sequence of texts\."),
-    (list, "got type: <class 'list'>"),
-    ([np.array(["a"]), np.array(["b"])], r"row 0 of X is of type ndarray: .*row\.tolist\(\) for row in X"),
-    (np.datetime64("2015-08-06"), "got datetime64: "),
-    ([b"a", b"b"], r"Cleaner takes texts, but row 0 of X is of type bytes: b'a'\. Decode it first"),
-    (np.array([b"a"]), r"row 0 of X is of type bytes: b'a'\. Decode it first, for example text\.decode\('utf-8'\)"),
-    (["a", 7], r"row 1 of X is of type int: 7\. Convert it first, for example with X\.astype\(str\), or with \[str"),
-    ([0.5, 1.5], "row 0 of X is of type float: 0.5"),
-    (np.arange(3), "row 0 of X is of type int: 0"),
-    (pd.Series([True, False]), "row 0 of X is of type bool: True"),
-    (pd.DataFrame({"year": [2015]}), "row 0 of X is of type int: 2015"),
-    ([("a", b"b")], "row 0 of X is of type bytes: b'b'"),
-    ([("a", 3)], "row 0 of X is of type int: 3"),
-    (["a", ("b", "c")], r"row 1 of X is of type tuple: \('b', 'c'\)\. Pass 2-tuples of str in every row"),
-    ([("a", "b"), "c"], r"Row 1 of X must be a pair of texts, as X holds pairs, got 'c'\. Pass 2-tuples"),
-    ([("a", "b", "c")], r"Row 0 of X must be a pair of texts, as X holds pairs, got \('a', 'b', 'c'\)"),
-    ([()], r"Row 0 of X must be a pair of texts, as X holds pairs, got \(\)"),
-    (np.array("text"), r"Expected a 1-D array of texts, .* got an array of shape \(\)"),
-    (np.full((1, 2, 1), "a"), r"^Found array with dim 3, while dim <= 2 is .* got an array of shape \(1, 2, 1\)"),
-    (["fine", "bad \ud83d"], r"Row 1 of X holds a lone surrogate \('\\ud83d'\), which is no character"),
-    ([("fine", "bad \udc00")], r"Row 0 of X holds a lone surrogate \('\\udc00'\)"),
-    (["\ud83d", "\ude00"], r"Row 0 of X holds a lone surrogate"),
-    (["x" * 80, 7, "y" * 80], "row 1 of X is of type int: 7"),
-]
-
-
-@pytest.mark.parametrize(("X", "message"), REFUSED, ids=[type(X).__name__ for X, _ in REFUSED])
-def test_what_is_no_text_is_refused(X, message):
-    """The error names what was passed, the row where there is one, and the remedy."""
-    with pytest.raises(TextInputError, match=message):
-        check_texts(X, estimator="Cleaner")
-
-
-@pytest.mark.parametrize(
-    "X",
-    [
-        [],
-        (),
-        np.array([], dtype=str),
-        np.empty((0, 2), dtype=object),
-        pd.Series([], dtype=str),
-        pd.DataFrame({"t": []}),
-    ],
-    ids=["list", "tuple", "array", "array (0, 2)", "Series", "frame"],
-)
-def test_empty_input_is_refused(X):
-    """No text at all is scikit-learn's "0 sample(s)" error."""
-    with pytest.raises(TextInputError, match=r"0 sample\(s\) .* minimum of 1 is required by Cleaner"):
-        check_texts(X, estimator="Cleaner")
-
-
-def test_three_columns_are_named():
-    """A wider frame is refused with its columns and the way through a ColumnTransformer."""
-    X = pd.DataFrame({"id": ["1"], "text": ["a"], "label": ["x"]})
-    message = (
-        r"Cleaner takes one column of texts or two columns of sentence pairs, "
-        r"got 3 columns: \['id', 'text', 'label'\]\. Name the text column in a ColumnTransformer: "
-        r"make_column_transformer\(\(Cleaner\(\), \['id'\]\), remainder='drop'\)"
-    )
-    with pytest.raises(TextInputError, match=message):
-        check_texts(X, estimator="Cleaner")
-    with pytest.raises(TextInputError, match=r"got 3 columns\. Name the text column"):
-        check_texts(X.to_numpy(), estimator="Cleaner")
-
-
-def test_frame_without_columns_is_refused():
-    """Rows without a column hold no text."""
-    with pytest.raises(TextInputError, match="got 0 columns"):
-        check_texts(pd.DataFrame(index=[0, 1]))
-
-
-def test_long_values_are_cut_in_messages():
-    """An error shows the beginning of a long value, not all of it."""
-    with pytest.raises(TextInputError) as caught:
-        check_texts([["a"] * 1000])
-    assert "…" in str(caught.value)
-    assert len(str(caught.value)) < 300
-
-
-@pytest.mark.parametrize("error", [ValueError, TypeError])
-def test_errors_are_scikit_learn_s_kind(error):
-    """Code that expects scikit-learn's ValueError or TypeError catches them."""
-    with pytest.raises(error):
-        check_texts("one text")
-
-
 def test_texts_with_any_characters_pass():
     """Empty texts, line breaks, NUL and characters beyond the basic plane are texts."""
     texts = ["", " ", "a\nb", "nul \x00", "😂", "e\u0301", "\ufffd"]
     assert check_texts(texts).items == texts
     assert rebuild(np.array(texts, dtype=object), texts).tolist() == texts
-
-
-def test_the_remedy_for_three_columns_names_what_can_stand_in_a_column_transformer():
-    """A classifier cannot; the embedder takes its place in the advice."""
-    frame = pd.DataFrame({"a": ["x"], "b": ["y"], "c": ["z"]})
-    with pytest.raises(TextInputError, match=r"make_column_transformer\(\(BertEmbedder\(\), \['a'\]\)"):
-        check_texts(frame, estimator="BertSentimentClassifier")

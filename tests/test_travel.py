@@ -150,7 +150,7 @@ def test_weights_that_were_replaced_are_refused_with_both_fingerprints(movable, 
     pointed = pickle.loads(pickled).set_params(embedder__model=other)
     shutil.copy(other / "model.safetensors", movable / "model.safetensors")
     replaced = pickle.loads(pickled)
-    for again in (pointed, replaced):
+    for again in (pointed, replaced, classifier):
         with pytest.raises(FingerprintError, match=f"(?s){before}.*{now}.*fit again"):
             again.predict(X)
         assert again.fit(X, Y).embedder_.fingerprint_ == now

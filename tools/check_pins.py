@@ -15,7 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 PACKAGE, EXTRAS = "skbert", ("all", "dev")
 NOT_OLDEST = {"torch"}  # constraints-oldest.txt says why
@@ -26,6 +26,17 @@ def read_pins(path: Path) -> dict[str, Requirement]:
     lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     pins = [Requirement(line) for line in lines if line]
     return {canonicalize_name(pin.name): pin for pin in pins}
+
+
+def pinned_version(pin: Requirement) -> Version | None:
+    """Return the one version that a pin allows, or None where it is no pin with ==."""
+    parts = list(pin.specifier)
+    if len(parts) != 1 or parts[0].operator != "==":
+        return None
+    try:
+        return Version(parts[0].version)
+    except InvalidVersion:  # ==1.6.*, which is a range
+        return None
 
 
 def walk_requirements() -> set[str]:
@@ -61,12 +72,16 @@ def oldest_faults(pins: dict[str, Requirement]) -> list[str]:
                 ahead += [more for more in requirement.extras if more not in seen]
                 continue
             lower = [part.version for part in requirement.specifier if part.operator in (">=", "==")]
-            bounds[canonicalize_name(requirement.name)] = lower[0] if lower else "no lower bound"
+            bounds[canonicalize_name(requirement.name)] = lower[0] if lower else ""
     faults = [f"{name}: named in constraints-oldest.txt only" for name in sorted(set(pins) - set(bounds))]
     for name in sorted(set(bounds) - NOT_OLDEST):
         pin = pins.get(name)
-        if pin is None or not pin.specifier.contains(Version(bounds[name]), prereleases=True):
-            faults.append(f"{name}: from {bounds[name]} on, but constraints-oldest.txt has {pin}")
+        bound = Version(bounds[name]) if bounds[name] else None
+        if pin is None or bound is None or pinned_version(pin) != bound:
+            faults.append(f"{name}: from {bound or 'no lower bound'} on, but constraints-oldest.txt has {pin}")
+    faults += [
+        f"{pin}: not pinned with ==" for name, pin in pins.items() if name in NOT_OLDEST and not pinned_version(pin)
+    ]
     return faults
 
 
@@ -74,7 +89,7 @@ def main() -> int:
     """Print the faults, and return the exit status."""
     root = Path(__file__).parents[1]
     pins = read_pins(root / "constraints.txt")
-    faults = [f"{pin}: not pinned with ==" for pin in pins.values() if not str(pin.specifier).startswith("==")]
+    faults = [f"{pin}: not pinned with ==" for pin in pins.values() if pinned_version(pin) is None]
     needed = walk_requirements()
     for name in sorted(needed):
         try:

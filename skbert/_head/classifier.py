@@ -280,7 +280,7 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
         monitor.begin()
         # The weights of an epoch, with the score of that epoch; which one is the best is known at the end.
-        monitor.learned = lambda network, history: _learned(
+        monitor.learned = lambda network, history: fitting.learned(
             network, replace(history, best_epoch=len(history.loss)), moments, classes
         )
         training = weights.make_part(X, merged, kept, factors, moments, device)
@@ -295,7 +295,7 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
             monitor=monitor,
         )
         self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
-        self.__dict__.update(_learned(network, history, moments, classes))
+        self.__dict__.update(fitting.learned(network, history, moments, classes))
         fitting.warn_of_end(history)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -360,7 +360,9 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
         history = fitting.run(network, part, None, self._settings(1, averaging=0.0), seed, moments=memory)
         losses = [*([] if first else self.loss_curve_), *history.loss]
-        self.__dict__.update(_learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known))
+        self.__dict__.update(
+            fitting.learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known)
+        )
         self._optimizer = weights.memory_arrays(memory)
         fitting.warn_of_end(history)
 
@@ -421,26 +423,3 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         if number == 1 and "_moments" in state:
             state["_moments"] = tuple(state["_moments"])
         return state
-
-
-def _learned(
-    network: _training.Network, history: _training.History, moments: rows.Moments, classes: np.ndarray
-) -> dict[str, Any]:
-    """Return the attributes of a head that has learned this: numpy and plain values, no tensors."""
-    coefs, intercepts = weights.network_arrays(network)
-    validated = bool(history.validation_loss)
-    best = history.validation_accuracy[: history.best_epoch]
-    return {
-        "classes_": classes,
-        "_moments": tuple(moments),  # a plain tuple, lest a pickle name a class of a private file
-        "mean_": moments.mean,
-        "scale_": moments.scale,
-        "coefs_": coefs,
-        "intercepts_": intercepts,
-        "n_iter_": len(history.loss),
-        "best_iter_": history.best_epoch,
-        "loss_curve_": list(history.loss),
-        "validation_loss_curve_": list(history.validation_loss) if validated else None,
-        "validation_scores_": list(history.validation_accuracy) if validated else None,
-        "best_validation_score_": best[-1] if best else None,
-    }

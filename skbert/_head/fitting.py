@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from skbert._head.rows import Merged, split_off
+from skbert._head.rows import Merged, Moments, split_off
+from skbert._head.weights import network_arrays
 from skbert._sklearn import FitTask
 from skbert._training import AdamMoments, History, Monitor, Network, Part, Settings, train
 from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning, ValidationSplitWarning
 
-__all__ = ["FitMonitor", "hold_out", "run", "warn_of_end"]
+__all__ = ["FitMonitor", "hold_out", "learned", "run", "warn_of_end"]
 
 
 def hold_out(
@@ -141,3 +142,24 @@ def warn_of_end(history: History) -> None:
     else:
         return
     warn(msg, SkbertWarning)
+
+
+def learned(network: Network, history: History, moments: Moments, classes: np.ndarray) -> dict[str, Any]:
+    """Return the attributes of a head that has learned this: numpy and plain values, no tensors."""
+    coefs, intercepts = network_arrays(network)
+    validated = bool(history.validation_loss)
+    best = history.validation_accuracy[: history.best_epoch]
+    return {
+        "classes_": classes,
+        "_moments": tuple(moments),  # a plain tuple, lest a pickle name a class of a private file
+        "mean_": moments.mean,
+        "scale_": moments.scale,
+        "coefs_": coefs,
+        "intercepts_": intercepts,
+        "n_iter_": len(history.loss),
+        "best_iter_": history.best_epoch,
+        "loss_curve_": list(history.loss),
+        "validation_loss_curve_": list(history.validation_loss) if validated else None,
+        "validation_scores_": list(history.validation_accuracy) if validated else None,
+        "best_validation_score_": best[-1] if best else None,
+    }
