@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skbert import BertEmbedder, BertSentimentClassifier, clear_cache, release_models
+from skbert._bundle import manifest
 from tests._counting import made_up
 
 X = [f"{text} {word}" for text in made_up(12) for word in ("good", "awful")]
@@ -40,3 +43,14 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 def names_in(folder: Path) -> list[str]:
     """Return the names of all files in a folder and below, as from the folder."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def forge(folder: Path, change: Callable[[dict[str, Any]], Any] = lambda content: None) -> Path:
+    """Change bundle.json as somebody would who knows how it is made: with the digests of the files that are there."""
+    path = folder / "bundle.json"
+    content = json.loads(path.read_text())
+    content.pop("digest")
+    change(content)
+    content["files"] = {name: manifest._facts(folder / name) for name in names_in(folder) if name != "bundle.json"}
+    path.write_text(json.dumps({**content, "digest": manifest._digest(content)}))
+    return folder

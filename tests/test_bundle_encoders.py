@@ -23,7 +23,7 @@ from skbert import (
 from skbert._bundle import load_bundle, save_bundle
 from skbert._engine.sources import resolve_model
 from skbert.exceptions import FingerprintError, ModelNotFoundError
-from tests._bundles import FEW, X, Y, classifier, embedder, fresh_proba, names_in, same_bits
+from tests._bundles import FEW, X, Y, classifier, embedder, forge, fresh_proba, names_in, same_bits
 from tests._models import FAMILIES, build_tiny_model
 
 
@@ -181,3 +181,66 @@ def test_a_reference_that_leads_nowhere_can_be_pointed_elsewhere(model, tmp_path
     with pytest.raises(ModelNotFoundError, match="could not be had"):
         loaded.predict(X)
     assert len(loaded.set_params(embedder__model=str(tmp_path / "moved")).predict(X)) == 24
+
+
+@pytest.mark.parametrize("kind", ["embedder", "classifier", "fitted embedder", "fitted classifier"])
+def test_a_reference_is_to_these_weights(kind, model, tmp_path):
+    """Others under the same name are refused: at once where nothing was fitted, else by the fit, when it is used."""
+    estimator = classifier(model) if "classifier" in kind else make_pipeline(embedder(model))
+    use = (lambda loaded: loaded.predict(X)) if "classifier" in kind else (lambda loaded: loaded.transform(X))
+    if "fitted" in kind:
+        estimator.fit(X, Y)
+    folder = save_bundle(estimator, tmp_path / "bundle", encoder="reference")
+    former = resolve_model(model).fingerprint
+    kept = shutil.copytree(model, tmp_path / "kept")
+    shutil.copy(build_tiny_model(tmp_path / "other", seed=9) / "model.safetensors", model)
+    others = resolve_model(model).fingerprint
+    with pytest.raises(FingerprintError) as error:
+        use(load_bundle(folder))
+    assert former in str(error.value)
+    assert others in str(error.value)
+    if "fitted" in kind:  # and can be pointed to the former ones
+        name = "embedder__model" if "classifier" in kind else "bertembedder__model"
+        assert len(use(load_bundle(folder).set_params(**{name: str(kept)}))) == 24
+    (model / "config.json").unlink()
+    load_bundle(folder)  # which is no model at all, so that its use will say so
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "/no/such/folder", "a/b/c"])
+def test_a_reference_that_is_not_here_asks_no_network_when_loaded(name, model, tmp_path, monkeypatch):
+    """The machine may have the model later, and elsewhere."""
+    import huggingface_hub
+
+    folder = save_bundle(embedder(model), tmp_path / "bundle", encoder="reference")
+    forge(folder, lambda content: content["encoders"][0].update(model=name))
+    real, asked = huggingface_hub.snapshot_download, []
+
+    def watched(*args, **params):
+        asked.append(params.get("local_files_only"))
+        return real(*args, **params)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", watched)
+    assert load_bundle(folder).model == name
+    assert set(asked) <= {True}
+
+
+def test_a_reference_to_a_package_is_compared_too(minilm, tmp_path):
+    """A name that needs no network is here."""
+    folder = save_bundle(BertEmbedder("all-MiniLM-L6-v2"), tmp_path / "bundle", encoder="reference")
+    assert load_bundle(folder).model == "all-MiniLM-L6-v2"
+    forge(folder, lambda content: content["encoders"][0].update(fingerprint="weights-sha256:0"))
+    with pytest.raises(FingerprintError, match="weights-sha256:0\n"):
+        load_bundle(folder)
+
+
+def test_a_fit_keeps_its_model_where_only_the_weights_were_copied(model, tmp_path):
+    """What sentence-transformers says is no part of the weights; the copy is of what is there now."""
+    (model / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "st.Transformer"}]))
+    (model / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12}))
+    fitted = embedder(model, long_texts="truncate", cache=None).fit(X)
+    expected = fitted.transform(X)
+    (model / "sentence_bert_config.json").unlink()
+    assert same_bits(fitted.transform(X), expected)
+    folder = save_bundle(fitted, tmp_path / "bundle")
+    release_models()
+    assert same_bits(load_bundle(folder).transform(X), expected)

@@ -190,9 +190,9 @@ HOSTILE = {
     "no state": ({**CLEANER, "state": None}, "AttributeError"),
     "store": ({"is": "MemoryStore", "max_bytes": "all"}, "max_bytes"),
     "disk": ({"is": "DiskStore", "folder": 3, "max_bytes": None}, "folder"),
-    "part that is not listed": ({"is": "part", "number": 7}, "lists no file 'parts/7.skops'"),
-    "part below": ({"is": "part", "number": -1}, "lists no file 'parts/-1.skops'"),
-    "part by path": ({"is": "part", "number": "../../x"}, "invalid literal"),
+    "part that is not listed": ({"is": "part", "number": 7, "where": "x"}, "lists no file 'parts/7.skops'"),
+    "part below": ({"is": "part", "number": -1, "where": "x"}, "lists no file 'parts/-1.skops'"),
+    "part by path": ({"is": "part", "number": "../../x", "where": "x"}, "invalid literal"),
     "no estimator": ([1, 2], "no estimator"),
     "deep": (nested(470), "nested too deeply|no estimator"),
 }

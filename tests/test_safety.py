@@ -11,6 +11,7 @@ import transformers.integrations.hub_kernels as hub_kernels
 import transformers.modeling_utils as modeling_utils
 
 from skbert import BertEmbedder, release_models
+from skbert.exceptions import ModelFilesError
 from tests.test_laws import sentences
 
 TEXTS = sentences(4)
@@ -36,6 +37,15 @@ def test_a_kernel_that_the_configuration_names_is_not_asked_for(tiny_bert_folder
     vectors = BertEmbedder(folder, cache=None, device="cpu").transform(TEXTS)
     assert asked == []
     assert vectors.shape == (4, 32)
+
+
+def test_quantised_weights_are_refused(tiny_bert_folder, tmp_path):
+    """transformers would import whatever library the configuration asks for."""
+    folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    with pytest.raises(ModelFilesError, match="'quantization_config'"):
+        BertEmbedder(folder, cache=None, device="cpu").fit(TEXTS)
 
 
 def test_code_beside_a_model_is_not_run(tiny_bert_folder, tmp_path):

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ArrayReader", "ArrayWriter", "is_text_dtype", "read_scalar", "read_texts", "write_scalar", "write_texts"]
+__all__ = ["ArrayReader", "ArrayWriter", "is_text_dtype", "read_scalar", "write_scalar"]
 
-_MAX_TEXT_BYTES = 2**28  # of an array of fixed-width text, whose width a few characters of JSON could make anything
+# Of fixed-width text, whose width a few characters of JSON could make anything: so many bytes for each character of
+# its items, and an allowance for all arrays of a bundle that are wider than what is in them.
+_TEXT_GROWTH, _TEXT_ALLOWANCE = 64, 2**24
 
 
 def _is_numeric(dtype: np.dtype) -> bool:
@@ -18,7 +20,23 @@ def _is_numeric(dtype: np.dtype) -> bool:
 
 def is_text_dtype(dtype: np.dtype) -> bool:
     """Say whether an array of this dtype is written as a list of its items."""
-    return dtype.kind in "UOT"
+    return dtype.kind in "UO" or (
+        dtype.kind == "T" and dtype == np.dtypes.StringDType()
+    )  # with no object for "missing"
+
+
+class _Allowance:
+    """What is left for arrays of text that take more memory than their items. Spent when saving as when loading."""
+
+    def __init__(self) -> None:
+        self._left = _TEXT_ALLOWANCE
+
+    def spend(self, dtype: np.dtype, items: list[Any]) -> None:
+        if dtype.kind == "U":
+            self._left -= max(0, dtype.itemsize * len(items) - _TEXT_GROWTH * sum(map(len, items)))
+        if self._left < 0:
+            msg = f"an array of {len(items)} texts of dtype {dtype} is too large for what is in it"
+            raise ValueError(msg)
 
 
 class ArrayWriter:
@@ -26,6 +44,7 @@ class ArrayWriter:
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        self._allowance = _Allowance()
         self._nodes: dict[int, tuple[np.ndarray, dict[str, Any]]] = {}  # with the array, lest its id be used again
 
     def write(self, array: np.ndarray) -> dict[str, Any] | None:
@@ -43,12 +62,25 @@ class ArrayWriter:
             self._nodes[id(array)] = array, node
         return self._nodes[id(array)][1]
 
+    def write_texts(self, array: np.ndarray, items: list[Any]) -> dict[str, Any]:
+        """Return what stands for an array of text or of plain objects, whose items in JSON are `items`.
+
+        Raises
+        ------
+        ValueError
+            The array is far wider than its items, so that it would not be read.
+        """
+        self._allowance.spend(array.dtype, items)
+        dtype = "T" if array.dtype.kind == "T" else array.dtype.str
+        return {"is": "texts", "dtype": dtype, "shape": list(array.shape), "items": items}
+
 
 class ArrayReader:
     """Gives the arrays back by what stands for them."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
+        self._allowance = _Allowance()
         self._read: dict[tuple[str, str, bool], np.ndarray] = {}
 
     def read(self, node: dict[str, Any]) -> np.ndarray:
@@ -63,6 +95,22 @@ class ArrayReader:
             found = found.astype(dtype, copy=False)
             self._read[key] = found.T if transposed else found
         return self._read[key]
+
+    def read_texts(self, node: dict[str, Any], items: list[Any]) -> np.ndarray:
+        """Return the array of `items`. Raise a ValueError, KeyError or TypeError where there can be none."""
+        shape = tuple(int(size) for size in node["shape"])
+        dtype = np.dtypes.StringDType() if node["dtype"] == "T" else np.dtype(str(node["dtype"]))
+        if not is_text_dtype(dtype) or min(shape, default=0) < 0 or math.prod(shape) != len(items):
+            msg = f"{len(items)} items are no array of shape {shape} and dtype {dtype}"
+            raise ValueError(msg)
+        if dtype.kind != "O" and not all(isinstance(item, str) for item in items):
+            msg = "an array of text has an item that is no text"
+            raise TypeError(msg)
+        self._allowance.spend(dtype, items)
+        array = np.empty(len(items), dtype=dtype)
+        for row, item in enumerate(items):
+            array[row] = item
+        return array.reshape(shape)
 
 
 def write_scalar(value: np.generic) -> dict[str, Any] | None:
@@ -83,28 +131,3 @@ def read_scalar(node: dict[str, Any]) -> np.generic:
         msg = f"{node['value']!r} is no scalar of dtype {dtype}"
         raise ValueError(msg)
     return np.frombuffer(raw, dtype=dtype)[0]
-
-
-def write_texts(array: np.ndarray, items: list[Any]) -> dict[str, Any]:
-    """Return what stands for an array of text or of plain objects, whose items in JSON are `items`."""
-    dtype = "T" if array.dtype.kind == "T" else array.dtype.str
-    return {"is": "texts", "dtype": dtype, "shape": list(array.shape), "items": items}
-
-
-def read_texts(node: dict[str, Any], items: list[Any]) -> np.ndarray:
-    """Return the array of `items`. Raise a ValueError, KeyError or TypeError where there can be none."""
-    shape = tuple(int(size) for size in node["shape"])
-    dtype = np.dtypes.StringDType() if node["dtype"] == "T" else np.dtype(str(node["dtype"]))
-    if not is_text_dtype(dtype) or min(shape, default=0) < 0 or math.prod(shape) != len(items):
-        msg = f"{len(items)} items are no array of shape {shape} and dtype {dtype}"
-        raise ValueError(msg)
-    if dtype.kind != "O" and not all(isinstance(item, str) for item in items):
-        msg = "an array of text has an item that is no text"
-        raise TypeError(msg)
-    if dtype.kind == "U" and dtype.itemsize * len(items) > _MAX_TEXT_BYTES:
-        msg = f"an array of {len(items)} texts of dtype {dtype} is too large"
-        raise ValueError(msg)
-    array = np.empty(len(items), dtype=dtype)
-    for row, item in enumerate(items):
-        array[row] = item
-    return array.reshape(shape)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, numpy as safetensors
 
+from skbert._bundle.attributes import check_attributes
 from skbert._bundle.codec import Reader, Writer, describe
-from skbert._bundle.encoders import attach, copy_encoder, detach, snapshot
-from skbert._bundle.manifest import ARRAYS, MANIFEST, part_name, read_manifest, write_manifest
+from skbert._bundle.copies import check_inside, copy_model
+from skbert._bundle.encoders import Encoder, Model, attach, detach, snapshot
+from skbert._bundle.folders import beside, check_free, move, place
+from skbert._bundle.manifest import ARRAYS, part_name, read_manifest, write_manifest
 from skbert._bundle.parts import check_trusted, load_part, save_part
-from skbert.exceptions import BundleError, InvalidParameterError
+from skbert._warnings import warn
+from skbert.exceptions import BundleError, InvalidParameterError, ModelFilesError, SkbertWarning
 
 __all__ = ["load_bundle", "save_bundle"]
-
-_OWN = {MANIFEST, ARRAYS, "encoders", "parts"}
 
 
 def save_bundle(
@@ -60,11 +59,18 @@ def save_bundle(
     ------
     BundleError
         The estimator holds something that a bundle cannot hold, which is
-        named, or there is something in `folder`.
+        named, or there is something in `folder`, or it lies within another
+        bundle, or cannot be made.
     FingerprintError
         A model's weights are not those of the fit any more.
     ModelNotFoundError, ModelFilesError
         A model cannot be had, or its files cannot be used.
+
+    Warns
+    -----
+    SkbertWarning
+        `load_bundle` will need a list of types in `trusted`, which is given
+        with the steps that have them. Trees and forests are such.
 
     See Also
     --------
@@ -107,16 +113,18 @@ def save_bundle(
             f"Got {encoder!r} instead."
         )
         raise InvalidParameterError(msg)
-    target = _place(folder, "save_bundle")
-    _check_free(target, overwrite)
+    target = place(folder, "save_bundle")
+    check_free(target, overwrite)
     taken = snapshot(estimator)
+    check_attributes(taken)
     encoders = detach(taken, encoder)
-    with _beside(target) as made:
+    needed: dict[str, list[str]] = {}  # the types that have to be trusted, by step
+    with beside(target) as made:
         parts: list[str] = []
 
         def keep(part: Any, where: str) -> int:
             parts.append(where)
-            save_part(part, made / part_name(len(parts) - 1), where)
+            needed[where] = save_part(part, made / part_name(len(parts) - 1), where)
             return len(parts) - 1
 
         writer = Writer(keep)
@@ -134,9 +142,26 @@ def save_bundle(
             for entry in encoders
         ]
         write_manifest(made, tree, facts)
-        _check_free(target, overwrite)  # once more: copying takes a while
-        _move(made, target)
+        check_free(target, overwrite)  # once more: copying takes a while
+        move(made, target)
+    _tell_what_is_needed({where: types for where, types in needed.items() if types})
     return target
+
+
+def copy_encoder(encoder: Encoder, target: Path) -> None:
+    """Copy the files of a model into the bundle."""
+    copy_model(encoder.files, encoder.model, target)
+
+
+def _tell_what_is_needed(needed: dict[str, list[str]]) -> None:
+    """Warn of types that have to be named when the bundle is loaded, where there may be nobody to ask."""
+    if needed:
+        types = sorted({name for names in needed.values() for name in names})
+        msg = (
+            f"{', '.join(needed)}: to load this bundle is to trust types that can run code of theirs or crash where a "
+            f"file is forged. Load it by load_bundle(folder, trusted={types!r})."
+        )
+        warn(msg, SkbertWarning)
 
 
 def load_bundle(folder: str | os.PathLike[str], *, trusted: Sequence[str | type] | None = None) -> Any:
@@ -152,9 +177,9 @@ def load_bundle(folder: str | os.PathLike[str], *, trusted: Sequence[str | type]
         The bundle; it may have been moved or copied since.
     trusted : list of str or type, default=None
         Types, or their full names, that skops may load beyond its own list and
-        skbert's: steps that are neither scikit-learn's nor skbert's. Loading
-        runs their code, so name only what you know. An error says which are
-        there.
+        skbert's: trees, and steps that are neither scikit-learn's nor skbert's.
+        Loading runs their code, so name only what you know. A warning of
+        `save_bundle` said which are there, and an error does.
 
     Returns
     -------
@@ -167,6 +192,8 @@ def load_bundle(folder: str | os.PathLike[str], *, trusted: Sequence[str | type]
     BundleError
         The folder is no bundle, something in it is missing or damaged, or it
         holds what may not be loaded.
+    FingerprintError
+        An embedder without a fit, saved by reference, would use other weights.
     StateFormatError
         A newer skbert wrote it.
 
@@ -191,96 +218,53 @@ def load_bundle(folder: str | os.PathLike[str], *, trusted: Sequence[str | type]
     TextCleaner(case='lower')
     """
     known = check_trusted(trusted)
-    place = _place(folder, "load_bundle")
-    content = read_manifest(place)
+    root = place(folder, "load_bundle")
+    content = read_manifest(root)
     if ARRAYS not in content["files"]:
-        msg = f"The bundle {str(place)!r} lists no {ARRAYS}. It was not made by save_bundle."
+        msg = f"The bundle {str(root)!r} lists no {ARRAYS}. It was not made by save_bundle."
         raise BundleError(msg)
     try:
-        arrays = safetensors.load_file(place / ARRAYS)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        msg = f"The file {str(place / ARRAYS)!r} cannot be read: {error}. Save the bundle again."
+        arrays = safetensors.load_file(root / ARRAYS)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:  # the last: no such dtype
+        msg = f"The file {str(root / ARRAYS)!r} cannot be read: {error}. Save the bundle again."
         raise BundleError(msg) from error
 
-    def part(number: int) -> Any:
-        name = part_name(number)
-        if name not in content["files"]:
-            msg = f"The bundle {str(place)!r} lists no file {name!r}. It was not made by save_bundle."
-            raise BundleError(msg)
-        return load_part(place / name, known)
+    taken: set[int] = set()
+    needed: set[str] = set()
 
-    models = [_model(place, number, entry) for number, entry in enumerate(content["encoders"])]
+    def part(number: int, where: str) -> Any:
+        name = part_name(number)
+        if number in taken:  # small in the file, and in memory as often as it is named
+            msg = f"The bundle {str(root)!r} names its {name!r} twice. It was not made by save_bundle."
+            raise BundleError(msg)
+        taken.add(number)
+        if name not in content["files"]:
+            msg = f"The bundle {str(root)!r} lists no file {name!r}. It was not made by save_bundle."
+            raise BundleError(msg)
+        return load_part(root / name, known, where, needed)
+
+    models = [_model(root, number, entry) for number, entry in enumerate(content["encoders"])]
     estimator = Reader(arrays, part).read(content.get("estimator"))
     if not hasattr(estimator, "get_params"):
-        msg = f"The bundle {str(place)!r} holds {describe(estimator)}, no estimator. It was not made by save_bundle."
+        msg = f"The bundle {str(root)!r} holds {describe(estimator)}, no estimator. It was not made by save_bundle."
         raise BundleError(msg)
     attach(estimator, models)
+    check_attributes(estimator)
     return estimator
 
 
-def _model(place: Path, number: int, entry: dict[str, Any]) -> str:
-    """Return the folder or the name of a model of the bundle."""
+def _model(root: Path, number: int, entry: dict[str, Any]) -> Model:
+    """Return where a model of the bundle is."""
     if entry.get("how") == "copy":
-        return str(place / "encoders" / str(number))
-    if entry.get("how") == "reference" and isinstance(entry.get("model"), str):
-        return str(entry["model"])
-    msg = f"The bundle {str(place)!r} does not say where its encoder {number} is. It was not made by save_bundle."
+        folder = root / "encoders" / str(number)
+        try:
+            check_inside(folder)
+        except (ModelFilesError, RecursionError) as error:
+            msg = f"The model in {str(folder)!r} cannot be read: {error}. It was not made by save_bundle."
+            raise BundleError(msg) from error
+        return Model(str(folder), None, None)
+    model, fingerprint, revision = (entry.get(key) for key in ("model", "fingerprint", "revision"))
+    if entry.get("how") == "reference" and isinstance(model, str) and isinstance(fingerprint, str):
+        return Model(model, fingerprint, revision if isinstance(revision, str) else None)
+    msg = f"The bundle {str(root)!r} does not say where its encoder {number} is. It was not made by save_bundle."
     raise BundleError(msg)
-
-
-def _place(folder: Any, function: str) -> Path:
-    if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
-        msg = f"The 'folder' parameter of {function} must be a path. Got {folder!r} instead."
-        raise InvalidParameterError(msg)
-    # Links are followed first, so that what is moved into place replaces a folder and never a link to one.
-    return Path(os.path.realpath(os.path.expanduser(folder)))
-
-
-def _check_free(target: Path, overwrite: bool) -> None:
-    """Refuse to put a bundle where there is anything but an empty folder or, if so wanted, a bundle."""
-    if not target.exists():
-        return
-    if not target.is_dir():
-        msg = f"The 'folder' parameter of save_bundle must be a folder. Got {str(target)!r} instead, a file."
-        raise BundleError(msg)
-    there = sorted(path.name for path in target.iterdir())
-    if not there:
-        return
-    if not overwrite:
-        msg = (
-            f"The folder {str(target)!r} is not empty: it holds {there[0]!r}. Choose another, or pass overwrite=True "
-            "to replace a bundle."
-        )
-        raise BundleError(msg)
-    strange = [name for name in there if name not in _OWN]
-    if strange or MANIFEST not in there:
-        what = f"it holds {strange[0]!r}, which is no part of a bundle" if strange else f"it holds no {MANIFEST}"
-        msg = f"The folder {str(target)!r} is not replaced: {what}. Choose another, or empty it yourself."
-        raise BundleError(msg)
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Make a folder beside `target`, on the same disk, and remove what is left of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = target.parent / f".{target.name}-{secrets.token_hex(6)}.partial"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _move(made: Path, target: Path) -> None:
-    """Put the finished folder in its place; an older one there is removed when that has been done."""
-    if not target.exists():
-        made.rename(target)
-        return
-    old = made.with_suffix(".old")
-    target.rename(old)
-    try:
-        made.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn import config_context
 from sklearn.pipeline import Pipeline
 
 from skbert._bundle.arrays import (
@@ -20,10 +19,9 @@ from skbert._bundle.arrays import (
     ArrayWriter,
     is_text_dtype,
     read_scalar,
-    read_texts,
     write_scalar,
-    write_texts,
 )
+from skbert._bundle.routing import ROUTING, ask, requested
 from skbert._classifier import BertSentimentClassifier
 from skbert._cleaner import TextCleaner
 from skbert._embedder import BertEmbedder
@@ -39,9 +37,6 @@ ESTIMATORS: dict[str, Any] = {
     cls.__name__: cls for cls in (BertEmbedder, BertSentimentClassifier, HeadClassifier, TextCleaner, Pipeline)
 }
 _COLLECTIONS: dict[str, type] = {cls.__name__: cls for cls in (tuple, set, frozenset)}
-_ROUTING = "_metadata_request"
-# The methods whose metadata scikit-learn's set_…_request asks for.
-_ROUTED = ("fit", "partial_fit", "predict", "predict_proba", "decision_function", "transform", "score")
 _SAFE_INT = 2**53  # beyond it many a JSON reader rounds, and Python's own limits the digits
 
 
@@ -118,7 +113,7 @@ class Writer:
         if node is not None:
             return node
         if not isinstance(value, type) and (hasattr(value, "get_params") or hasattr(value, "fit")):
-            return {"is": "part", "number": self._part(value, where)}
+            return {"is": "part", "number": self._part(value, where), "where": where}
         msg = (
             f"{where} is {describe(value)}, which a bundle cannot hold: it holds plain values, numpy arrays and "
             "estimators. Set it to something plain before saving; for a random state, to an int or None."
@@ -134,13 +129,18 @@ class Writer:
             return self._arrays.write(value)
         items = value.ravel().tolist()
         if all(type(item) in (str, bool, int, float, type(None)) or isinstance(item, np.generic) for item in items):
-            return write_texts(value, [self.write(item, f"{where}[{row}]") for row, item in enumerate(items)])
+            written = [self.write(item, f"{where}[{row}]") for row, item in enumerate(items)]
+            try:
+                return self._arrays.write_texts(value, written)
+            except ValueError as error:
+                msg = f"{where}: {error}, and a bundle keeps no such. Make it narrower: x.astype(object).astype(str)."
+                raise BundleError(msg) from error
         return None
 
     def _write_estimator(self, estimator: Any, where: str) -> dict[str, Any]:
         name = type(estimator).__name__
         state = dict(vars(estimator) if name == "Pipeline" else estimator.__getstate__())
-        routing = _requests(state.pop(_ROUTING, None))
+        routing = requested(state.pop(ROUTING, None))
         written = {key: self.write(value, f"{where}.{key}") for key, value in state.items() if key != "steps"}
         node = {"is": name, "state": written, "routing": routing}
         if name == "Pipeline":
@@ -156,10 +156,11 @@ class Reader:
     arrays : dict of str to ndarray
         Those that were kept beside the JSON.
     part : callable
-        Called with the number of a part; returns the estimator.
+        Called with the number of a part and the place where it stands; returns
+        the estimator.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray], part: Callable[[int], Any]) -> None:
+    def __init__(self, arrays: dict[str, np.ndarray], part: Callable[[int, str], Any]) -> None:
         self._arrays = ArrayReader(arrays)
         self._part = part
         self._kinds: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -168,10 +169,10 @@ class Reader:
             "dict": lambda node: {self._read(key): self._read(item) for key, item in node["items"]},
             "scalar": read_scalar,
             "array": self._arrays.read,
-            "texts": lambda node: read_texts(node, [self._read(item) for item in node["items"]]),
+            "texts": lambda node: self._arrays.read_texts(node, [self._read(item) for item in node["items"]]),
             "MemoryStore": lambda node: MemoryStore(node["max_bytes"]),
             "DiskStore": lambda node: DiskStore(node["folder"], node["max_bytes"]),
-            "part": lambda node: self._part(int(node["number"])),
+            "part": lambda node: self._part(int(node["number"]), str(node["where"])),
             **dict.fromkeys(_COLLECTIONS, self._collection),
             **dict.fromkeys(ESTIMATORS, self._estimator),
         }
@@ -220,7 +221,8 @@ class Reader:
         cls = ESTIMATORS[node["is"]]
         state = {key: self._read(value) for key, value in node["state"].items()}
         for key in state:
-            if key.startswith("__") or callable(getattr(cls, key, None)):
+            # What the class has is no state: a forged `_doc_link_template`, say, would put a script into a notebook.
+            if key.startswith("__") or hasattr(cls, key):
                 msg = f"The bundle's {node['is']} has an attribute {key!r}, which is none of a {node['is']}'s."
                 raise BundleError(msg)
         if cls is Pipeline:  # has learned nothing itself, so that its version is of no account
@@ -229,19 +231,8 @@ class Reader:
         else:
             estimator = cls.__new__(cls)
             estimator.__setstate__(state)
-        with config_context(enable_metadata_routing=True):
-            for method, requests in node["routing"].items():
-                if method not in _ROUTED:
-                    msg = f"The bundle asks for metadata of a method {method!r}, which is none of {', '.join(_ROUTED)}."
-                    raise BundleError(msg)
-                getattr(estimator, f"set_{method}_request")(**requests)
+        ask(estimator, node["routing"])
         return estimator
-
-
-def _requests(request: Any) -> dict[str, dict[str, Any]]:
-    """Return what was asked for by scikit-learn's ``set_fit_request`` and its sisters."""
-    by_method = {method: dict(getattr(getattr(request, method, None), "requests", {})) for method in _ROUTED}
-    return {method: requests for method, requests in by_method.items() if requests}
 
 
 def _not_finite(text: str) -> float:

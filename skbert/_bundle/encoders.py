@@ -1,4 +1,4 @@
-"""The frozen models of an estimator: found, taken out, copied and put back. Middle of the room.
+"""The frozen models of an estimator: found, taken out and put back. Middle of the room.
 
 Within a bundle every embedder's `model` is a mark, "bundle:encoders/0". What
 it stands for is decided where the bundle is loaded.
@@ -10,31 +10,25 @@ import copy
 import functools
 import os
 import re
-import shutil
 import types
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skbert._bundle.codec import describe
+from skbert._bundle.copies import identity, is_here
 from skbert._classifier import BertSentimentClassifier
 from skbert._embedder import BertEmbedder
-from skbert._engine.pipeline_files import read_json
 from skbert._engine.sources import ModelFiles, resolve_model
 from skbert._params import check_params
 from skbert._sklearn import CALLBACKS
 from skbert._store.base import VectorStore
-from skbert.exceptions import BundleError
+from skbert.exceptions import BundleError, FingerprintError, SkbertError
 
-__all__ = ["Encoder", "attach", "copy_encoder", "detach", "reachable", "snapshot"]
+__all__ = ["Encoder", "Model", "attach", "detach", "reachable", "snapshot"]
 
 _MARK = re.compile(r"bundle:encoders/([0-9]{1,9})")
-# What a model is, beside its weights: a list of what may come along, so that no pickle and no code does.
-_TOKENIZER = ("tokenizer*", "vocab*", "special_tokens_map.json", "added_tokens.json", "merges.txt", "*.model")
-_SUFFIXES = (".json", ".txt", ".model")
-_PAPERS = ("LICENSE*", "LICENCE*", "NOTICE*", "README.md")  # whoever passes a model on passes its licence on
 
 
 class Encoder(NamedTuple):
@@ -42,6 +36,14 @@ class Encoder(NamedTuple):
 
     files: ModelFiles
     model: str  # as the user named it; a folder by its absolute path where it is only referred to
+    revision: str | None
+
+
+class Model(NamedTuple):
+    """What a mark stands for where a bundle is loaded."""
+
+    place: str  # a folder or a name
+    fingerprint: str | None  # of a model that is only referred to
     revision: str | None
 
 
@@ -131,12 +133,14 @@ def detach(estimator: Any, how: str) -> list[Encoder]:
         if concerned:
             serving = source if fitted is None else classifier._serving_embedder()
             check_params(serving)
-            files = serving._resolve()
+            serving._resolve()  # refuses other weights than those of the fit
+            files = resolve_model(source.model, source.revision)
             uses += [(embedder, files, source) for embedder in concerned]
     known = {id(embedder) for embedder, _, _ in uses}
     for embedder in (value for value in found if isinstance(value, BertEmbedder) and id(value) not in known):
         check_params(embedder)
-        uses.append((embedder, embedder._resolve(), embedder))
+        embedder._resolve()
+        uses.append((embedder, resolve_model(embedder.model, embedder.revision), embedder))
 
     encoders: dict[Any, Encoder] = {}
     marks = []
@@ -144,7 +148,7 @@ def detach(estimator: Any, how: str) -> list[Encoder]:
         named = os.fspath(source.model)
         if how == "reference" and os.path.isdir(os.path.expanduser(named)):
             named = os.path.abspath(os.path.expanduser(named))  # a relative path means something only here
-        key = _identity(files) if how == "copy" else (named, source.revision)
+        key = identity(files) if how == "copy" else (named, source.revision)
         encoders.setdefault(key, Encoder(files, named, source.revision))
         marks.append(f"bundle:encoders/{list(encoders).index(key)}")
     for (embedder, _, _), mark in zip(uses, marks, strict=True):  # last of all, since two may share an embedder
@@ -154,7 +158,7 @@ def detach(estimator: Any, how: str) -> list[Encoder]:
     return list(encoders.values())
 
 
-def attach(estimator: Any, models: list[str]) -> None:
+def attach(estimator: Any, models: list[Model]) -> None:
     """Replace each mark by the model that it stands for.
 
     Raises
@@ -162,71 +166,40 @@ def attach(estimator: Any, models: list[str]) -> None:
     BundleError
         An embedder has no mark, or one that stands for nothing. A bundle's
         embedders read what the bundle names, and nothing else.
+    FingerprintError
+        An embedder would use other weights than it was saved with, and has no
+        fit that would notice.
     """
-    for value in reachable(estimator):
-        if isinstance(value, BertEmbedder):
-            match = _MARK.fullmatch(str(getattr(value, "model", None)))
-            if match is None or int(match[1]) >= len(models):
-                msg = (
-                    f"An embedder of the bundle has model={getattr(value, 'model', None)!r}, which is none of the "
-                    f"{len(models)} encoders of the bundle. It was not made by save_bundle."
-                )
-                raise BundleError(msg)
-            value.model = models[int(match[1])]
+    found = list(reachable(estimator))
+    fitted = [value for value in found if isinstance(value, BertSentimentClassifier) and "embedder_" in vars(value)]
+    # These notice when they are used, and until then can be pointed elsewhere.
+    noticing = {id(value.embedder) for value in fitted}
+    for value in (value for value in found if isinstance(value, BertEmbedder)):
+        match = _MARK.fullmatch(str(getattr(value, "model", None)))
+        if match is None or int(match[1]) >= len(models):
+            msg = (
+                f"An embedder of the bundle has model={getattr(value, 'model', None)!r}, which is none of the "
+                f"{len(models)} encoders of the bundle. It was not made by save_bundle."
+            )
+            raise BundleError(msg)
+        model = models[int(match[1])]
+        value.model = model.place
+        if id(value) not in noticing and not hasattr(value, "fingerprint_"):
+            _check_reference(model)
 
 
-def copy_encoder(encoder: Encoder, target: Path) -> None:
-    """Copy the files that make a model, and see that the copy is the same model.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        What to copy.
-    target : Path
-        The folder to make.
-
-    Raises
-    ------
-    BundleError
-        The model's files lie where they cannot be copied from, or the copy is
-        another model.
-    """
-    files = encoder.files
-    inside = PurePosixPath(files.settings.subfolder)
-    if inside.is_absolute() or ".." in inside.parts:
+def _check_reference(model: Model) -> None:
+    """Refuse other weights than those that were saved; what is not on this machine can be told by nobody yet."""
+    if model.fingerprint is None or not is_here(model.place, model.revision):
+        return
+    try:
+        files = resolve_model(model.place, model.revision)
+    except SkbertError:
+        return  # its use will say what is wrong with the files
+    if not files.is_model_of(model.fingerprint):
         msg = (
-            f"The model {encoder.model!r} keeps its weights outside its folder (modules.json says "
-            f"{files.settings.subfolder!r}), so it cannot be copied. Save with encoder='reference'."
+            f"The bundle was saved by reference to the model {model.place!r} with\n  {model.fingerprint}\nbut here it "
+            f"is\n  {files.fingerprint}\nTheir vectors have nothing in common. Put the former files there, or save the "
+            "bundle with encoder='copy'."
         )
-        raise BundleError(msg)
-    root = files.folder.parents[len(inside.parts) - 1] if inside.parts else files.folder
-    for path in sorted(_paths(root, files)):
-        copied = target / path.relative_to(root)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copied)
-    if _identity(resolve_model(target)) != _identity(files):
-        msg = (
-            f"The copy of the model {encoder.model!r} is not the same model: its files were changed while they were "
-            "copied. Save again."
-        )
-        raise BundleError(msg)
-
-
-def _paths(root: Path, files: ModelFiles) -> set[Path]:
-    """Return the files to copy: weights, configuration, tokenizer, what sentence-transformers says, and the licence."""
-    model = files.folder
-    paths = {*files.weights, model / "config.json", model / "model.safetensors.index.json"}
-    paths |= {path for pattern in _TOKENIZER for path in model.glob(pattern) if path.suffix in _SUFFIXES}
-    paths |= set(model.glob("sentence_*_config.json"))
-    paths |= {root / "modules.json", root / "config_sentence_transformers.json"}
-    paths |= {path for pattern in _PAPERS for path in root.glob(pattern)}
-    for module in read_json(root / "modules.json") or []:
-        place = PurePosixPath(str(module.get("path", "")))
-        if place.parts and not place.is_absolute() and ".." not in place.parts:
-            paths.add(root / place / "config.json")
-    return {path for path in paths if path.is_file()}
-
-
-def _identity(files: ModelFiles) -> ModelFiles:
-    """Return what two copies of a model have in common."""
-    return files._replace(name="", folder=Path(), weights=())
+        raise FingerprintError(msg)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from skbert.exceptions import BundleError, StateFormatError
 
-__all__ = ["ARRAYS", "MANIFEST", "part_name", "read_manifest", "write_manifest"]
+__all__ = ["ARRAYS", "MANIFEST", "listed_files", "part_name", "read_manifest", "write_manifest"]
 
 FORMAT = 1  # of the folder; the estimators' states have a number of their own
 MANIFEST = "bundle.json"
@@ -124,7 +124,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         _check_file(folder, name, facts)
     for number in range(len(encoders)):
         _check_nothing_else(folder, f"encoders/{number}", files)
+    for name in ("encoders", "parts", *(f"encoders/{number}" for number in range(len(encoders)))):
+        if (folder / name).is_symlink():
+            raise BundleError(_link(folder, name))
     return content
+
+
+def listed_files(folder: Path) -> set[str]:
+    """Return the names of a bundle's files, bundle.json among them; none where that is not one that skbert wrote."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+        ours = isinstance(content["format"], int) and "skbert" in content["written_with"]
+        return {MANIFEST, *content["files"]} if ours else set()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return set()
 
 
 def _check_file(folder: Path, name: str, facts: dict[str, Any]) -> None:
@@ -147,6 +160,8 @@ def _check_nothing_else(folder: Path, place: str, files: dict[str, Any]) -> None
     """Refuse a file that is not listed where any file may change what a model does; hidden ones do not."""
     for path in (folder / place).rglob("*"):
         name = path.relative_to(folder).as_posix()
+        if path.is_symlink() and path.is_dir():  # what lies there need not be listed, and may be a model
+            raise BundleError(_link(folder, name))
         if name not in files and not path.is_dir() and not path.name.startswith("."):
             msg = (
                 f"The bundle {str(folder)!r} holds a file {name!r} that was not there when it was saved. "
@@ -177,6 +192,10 @@ def _version(package: str) -> str | None:
 
 def _damaged(path: Path, what: str) -> str:
     return f"The file {str(path)!r} is damaged: {what}. Copy the bundle again, or save it again."
+
+
+def _link(folder: Path, name: str) -> str:
+    return f"The bundle {str(folder)!r} holds a link to a folder, {name!r}. Copy the folder itself."
 
 
 def _short(error: BaseException) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,33 @@ import numpy as np
 
 from skbert._bundle.codec import ESTIMATORS, describe
 from skbert._bundle.encoders import reachable
+from skbert._bundle.routing import ROUTING, ask, requested
 from skbert.exceptions import BundleError, InvalidParameterError
 
 __all__ = ["check_trusted", "load_part", "save_part"]
 
 _INSTALL = "pip install 'skbert[skops]'"
-# Beyond skops' own list: skbert's classes, in whichever of its files they were when they were saved, and a few of
-# scikit-learn's that only hold what they are given: the dict of voting and stacking, ColumnTransformer's list of
-# columns (to 1.7), and what calibration and `set_fit_request` leave behind. No trees: scikit-learn's compiled code
-# follows their numbers wherever they point.
+# Beyond skops' own list: skbert's classes, in whichever of its files they were when they were saved, and some of
+# scikit-learn's that only hold what they are given, or only compute. None is compiled code that follows the numbers of
+# the file, as trees do, wherever they point.
 _OWN = "|".join([*(name for name in ESTIMATORS if name != "Pipeline"), "MemoryStore", "DiskStore"])
 _HARMLESS = re.compile(
     rf"skbert\.([a-z_]+\.)*({_OWN})"
-    r"|sklearn\.utils\._bunch\.Bunch"
-    r"|sklearn\.compose\._column_transformer\._RemainderColsList"
-    r"|sklearn\.calibration\.(_CalibratedClassifier|_SigmoidCalibration)"
-    r"|sklearn\.utils\._metadata_requests\.(MetadataRequest|MethodMetadataRequest)"
+    r"|sklearn\.utils\._bunch\.Bunch"  # voting and stacking
+    r"|sklearn\.compose\._column_transformer\.(_RemainderColsList|make_column_selector)"
+    r"|sklearn\.calibration\.(_CalibratedClassifier|_SigmoidCalibration|_TemperatureScaling)"
+    r"|sklearn\.neural_network\._stochastic_optimizers\.(AdamOptimizer|SGDOptimizer)"
+    r"|sklearn\.feature_selection\._univariate_selection\.(chi2|f_classif|f_oneway|f_regression|r_regression)"
+    r"|sklearn\.feature_selection\._mutual_info\.mutual_info_(classif|regression)"
+    r"|sklearn\.model_selection\._split\.[A-Z][A-Za-z]*(Fold|Split)"
+    r"|sklearn\.metrics\._scorer\.(_CurveScorer|_PassthroughScorer|_Scorer)"
+    r"|sklearn\.metrics\._(classification|ranking)\.[a-z][a-z0-9_]*_(score|loss)"
 )
+_GROWTH, _ALLOWANCE = 64, 2**24  # of sparse matrices, by which they may be larger than their files, in bytes
+_TREE = "sklearn.tree._tree.Tree"  # which older versions of skops trust by themselves
 
 
-def save_part(estimator: Any, path: Path, where: str) -> None:
+def save_part(estimator: Any, path: Path, where: str) -> list[str]:
     """Write an estimator to a file.
 
     Parameters
@@ -42,6 +51,11 @@ def save_part(estimator: Any, path: Path, where: str) -> None:
         The file to write.
     where : str
         How a user finds the estimator, for error messages.
+
+    Returns
+    -------
+    list of str
+        The types that `load_part` will want to be trusted.
 
     Raises
     ------
@@ -56,11 +70,18 @@ def save_part(estimator: Any, path: Path, where: str) -> None:
                 "give back with other keys. Use 0 and 1."
             )
             raise BundleError(msg)
+        attributes = getattr(value, "__dict__", {})
+        if ROUTING in attributes:
+            attributes[ROUTING] = requested(attributes[ROUTING])
     path.parent.mkdir(exist_ok=True)
     try:
         skops_io.dump(estimator, path)
+        asked = _asked(skops_io, path)
         # Some of what it takes it cannot give back, and then now is the time to know: a dict with the key None, say.
-        skops_io.load(path, trusted=skops_io.get_untrusted_types(file=path))
+        _ask_again(skops_io.load(path, trusted=sorted(asked)))
+        return _unknown(asked)
+    except BundleError:
+        raise
     # skops has several kinds of error for what it cannot keep, and Python others.
     except Exception as error:
         msg = (
@@ -70,7 +91,7 @@ def save_part(estimator: Any, path: Path, where: str) -> None:
         raise BundleError(msg) from error
 
 
-def load_part(path: Path, trusted: Sequence[str | type]) -> Any:
+def load_part(path: Path, trusted: Sequence[str | type], where: str, needed: set[str]) -> Any:
     """Read an estimator from a file of skops.
 
     Parameters
@@ -79,30 +100,91 @@ def load_part(path: Path, trusted: Sequence[str | type]) -> Any:
         The file.
     trusted : sequence of str or type
         Types beyond skops' own list and skbert's that may be loaded.
+    where : str
+        How a user finds the estimator, for error messages.
+    needed : set of str
+        The types that parts before this one needed, to which its own are added.
 
     Raises
     ------
     BundleError
         skops is not installed, the file is damaged, or it holds other types.
     """
-    skops_io = _skops(f"The bundle's {path.name!r} holds an estimator that is not one of skbert's own")
+    step = f"The bundle's {where:.200} in {path.name!r}"
+    skops_io = _skops(f"{step} holds an estimator that is not one of skbert's own")
     named = {entry if isinstance(entry, str) else f"{entry.__module__}.{entry.__name__}" for entry in trusted}
     try:
-        asked = set(skops_io.get_untrusted_types(file=path))
-        unknown = sorted(name for name in asked - named if not _HARMLESS.fullmatch(name))
+        asked = _asked(skops_io, path)
+        needed.update(_unknown(asked))
+        unknown = [name for name in _unknown(asked) if name not in named]
         if not unknown:
-            return skops_io.load(path, trusted=sorted(asked))
+            estimator = skops_io.load(path, trusted=sorted(asked))
+            _ask_again(estimator)
+            return estimator
+    except BundleError:
+        raise
     # The file comes from anyone, and skops says in many ways that it is none of its own.
     except Exception as error:
         reason = "it is no zip file" if isinstance(error, zipfile.BadZipFile) else f"{type(error).__name__}: {error}"
-        msg = f"The bundle's {path.name!r} cannot be read by skops: {reason}. Save the bundle again."
+        msg = f"{step} cannot be read by skops: {reason}. Save the bundle again."
         raise BundleError(msg) from error
     msg = (
-        f"The bundle's {path.name!r} holds types that neither skops nor skbert trusts: {', '.join(unknown)}. "
+        f"{step} holds types that neither skops nor skbert trusts: {', '.join(unknown)}. "
         "To load them is to run their code: if you know and trust all of them, "
-        f"load_bundle(folder, trusted={unknown!r})."
+        f"load_bundle(folder, trusted={sorted(needed)!r})."
     )
     raise BundleError(msg)
+
+
+def _asked(skops_io: Any, path: Path) -> set[str]:
+    """Return the types in a file of skops that skops does not trust by itself; refuse what is more than it seems."""
+    with zipfile.ZipFile(path) as archive:
+        # skops compresses nothing unless it is told to, and what is small here must not be huge in memory.
+        members, size = archive.infolist(), path.stat().st_size
+        large = sum(info.file_size for info in members) > size
+        # Sparse matrices are archives within it, which scipy does compress.
+        large = large or sum(_inner_size(archive, info) for info in members) > _GROWTH * size + _ALLOWANCE
+        schema = json.loads(archive.read("schema.json")) if not large else None
+    nodes = list(_nodes(schema))
+    files = Counter(name for name, _ in {(str(node["file"]), node.get("__id__")) for node in nodes if "file" in node})
+    often = [name for name, times in files.items() if times > 1]
+    if large or often:
+        what = f"names its {often[0]!r} more than once" if often else "has compressed members"
+        msg = f"The bundle's {path.name!r} {what}. It was not made by save_bundle."
+        raise BundleError(msg)
+    asked = set(skops_io.get_untrusted_types(file=path))
+    return asked | {_TREE} if any(node.get("__loader__") == "TreeNode" for node in nodes) else asked
+
+
+def _inner_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    with archive.open(info) as file:
+        if not zipfile.is_zipfile(file):
+            return 0
+        with zipfile.ZipFile(file) as inner:
+            return sum(member.file_size for member in inner.infolist())
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _unknown(asked: set[str]) -> list[str]:
+    return sorted(name for name in asked if not _HARMLESS.fullmatch(name))
+
+
+def _ask_again(estimator: Any) -> None:
+    """Make requests of the plain dicts that `save_part` has put in their place."""
+    for value in reachable(estimator):
+        attributes = getattr(value, "__dict__", {})
+        if ROUTING in attributes:
+            ask(value, attributes.pop(ROUTING))
 
 
 def check_trusted(trusted: Any) -> tuple[str | type, ...]:

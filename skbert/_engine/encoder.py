@@ -291,7 +291,9 @@ def _load_model(files: ModelFiles) -> tuple[Any, Any, int]:
                 files.folder, local_files_only=True, trust_remote_code=False
             )
             # A config.json may name a kernel on the hub, which transformers would download and run.
-            config._attn_implementation = None
+            for part in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))):
+                if part is not None:
+                    part._attn_implementation = None
             model, report = transformers.AutoModel.from_pretrained(
                 files.folder,
                 config=config,

@@ -175,6 +175,12 @@ def _read_files_once(
     name: str, folder: Path, weights: tuple[Path, ...], settings: SentenceSettings, stamp: tuple
 ) -> ModelFiles:
     raw = read_json(folder / "config.json") or {}
+    if raw.get("quantization_config") is not None:
+        msg = (
+            f"The config.json in {str(folder)!r} has a 'quantization_config', for which transformers loads other "
+            "libraries, and skbert reads plain weights only. Take the model that was quantised."
+        )
+        raise ModelFilesError(msg)
     config = _load_config(folder)
     tensors = [key for path in weights for key in _check_safetensors(path)]
     hidden_size, n_layers = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
