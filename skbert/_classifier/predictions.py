@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,7 @@ class TextPredictions:
     embedder_: BertEmbedder
     head_: HeadClassifier
     _is_pairs: bool
-
-    def _serving_embedder(self) -> BertEmbedder:
-        raise NotImplementedError
+    _serving_embedder: Callable[[], BertEmbedder]  # the fit's, with the weights and on the device of now
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the label of each text.
