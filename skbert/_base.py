@@ -19,7 +19,8 @@ DOCUMENTATION = "https://skbert.readthedocs.io/en/latest"  # as in pyproject.tom
 
 # The layout of an estimator's state, which pickles, deep copies and bundles share. Raised whenever an attribute gets
 # another form; `_upgrade` then brings older states up, one step a number.
-# 1: no number. 2: HeadClassifier._moments is a plain tuple; BertEmbedder._vector_format.
+# 1: no number. 2: HeadClassifier._moments is a plain tuple; a fitted BertEmbedder has _vector_format and
+# _model_defaults (from format 1, without the latter, the files of now decide).
 STATE_FORMAT = 2
 
 

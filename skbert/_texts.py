@@ -37,7 +37,9 @@ class TextInput(NamedTuple):
     has_names: bool = False
 
 
-def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estimator") -> TextInput:
+def check_texts(
+    X: Any, *, missing: str = "error", estimator: str = "This estimator", embedder: str | None = None
+) -> TextInput:
     """Check that X is a sequence of texts, or of pairs of texts.
 
     Parameters
@@ -50,6 +52,9 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
         empty text, or None. A pair with one side missing is missing whole.
     estimator : str, default='This estimator'
         Who asks, for the messages.
+    embedder : str or None, default=None
+        Where a classifier asks, the class of its embedder: that has the
+        parameter `missing`, and can stand in a ColumnTransformer.
 
     Returns
     -------
@@ -63,7 +68,8 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
     MissingTextError
         X holds missing values and `missing` is "error".
     """
-    values, columns = _to_rows(X, estimator)
+    transformer = embedder or estimator
+    values, columns = _to_rows(X, estimator, transformer)
     if len(values) == 0:
         shape = getattr(X, "shape", (0,))
         msg = (
@@ -79,7 +85,7 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
     else:
         is_pairs = _holds_pairs(values)
         if is_pairs and columns is not None:
-            _check_columns(values, columns, estimator)
+            _check_columns(values, columns, estimator, transformer)
         items = [_check_row(row, value, is_pairs, estimator) for row, value in enumerate(values)]
     _check_encodable(items)
 
@@ -88,8 +94,7 @@ def check_texts(X: Any, *, missing: str = "error", estimator: str = "This estima
         what = "None, NaN or pd.NA" if not is_pairs else "None, NaN or pd.NA on one side or both"
         msg = (
             f"X has {len(absent)} missing text(s) ({what}) in {_rows(absent)}. Drop these rows, fill them, "
-            f"or set {'embedder__' * estimator.endswith('Classifier')}missing='empty' to give them the vector of the "
-            "empty text."
+            f"or set {'embedder__' if embedder else ''}missing='empty' to give them the vector of the empty text."
         )
         raise MissingTextError(msg)
     if absent and missing == "empty":
@@ -229,7 +234,7 @@ def _side(item: Item, k: int) -> str | None:
     return item[k] if isinstance(item, tuple) else None
 
 
-def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], list[Any] | None]:
+def _to_rows(X: Any, estimator: str, transformer: str) -> tuple[Sequence[Any], list[Any] | None]:
     """Return the rows of X as a sequence, and the column names where X is a frame."""
     if isinstance(X, str | bytes | bytearray):
         kind = "string" if isinstance(X, str) else type(X).__name__
@@ -247,8 +252,8 @@ def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], list[Any] | None]:
     columns = _frame_columns(X)
     if columns is not None:
         if len(columns) > 2 or len(columns) == 0:
-            raise TextInputError(_too_wide(len(columns), estimator, list(columns)))
-        parts = [_to_rows(part, estimator)[0] for part in _frame_parts(X)]
+            raise TextInputError(_too_wide(len(columns), estimator, transformer, list(columns)))
+        parts = [_to_rows(part, estimator, transformer)[0] for part in _frame_parts(X)]
         rows = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
         return rows, columns
     if isinstance(X, list | tuple):
@@ -261,7 +266,8 @@ def _to_rows(X: Any, estimator: str) -> tuple[Sequence[Any], list[Any] | None]:
         raise TextInputError(_no_sequence(X, estimator))
     if hasattr(X, "__array__"):
         # A mask survives: what it hides is missing.
-        return _array_rows(X if isinstance(X, np.ma.MaskedArray) else np.asarray(X), estimator), None
+        array = X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
+        return _array_rows(array, estimator, transformer), None
     # Not by way of NumPy, which would turn numbers among texts into texts, and NaN into "nan".
     if all(hasattr(X, name) for name in _SEQUENCE):
         return list(X), None
@@ -277,7 +283,7 @@ def _no_sequence(X: Any, estimator: str) -> str:
     )
 
 
-def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
+def _array_rows(X: np.ndarray, estimator: str, transformer: str) -> Sequence[Any]:
     if np.iscomplexobj(X):
         msg = f"Complex data not supported: {estimator} takes texts."
         raise TextInputError(msg)
@@ -286,7 +292,7 @@ def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
     if X.ndim == 2 and X.shape[1] in (1, 2):
         return X.ravel().tolist() if X.shape[1] == 1 else [tuple(row) for row in X.tolist()]
     if X.ndim == 2:
-        raise TextInputError(_too_wide(X.shape[1], estimator))
+        raise TextInputError(_too_wide(X.shape[1], estimator, transformer))
     # With more than two dimensions it begins as scikit-learn's message does.
     many = f"Found array with dim {X.ndim}, while dim <= 2 is required by {estimator}. " if X.ndim > 2 else ""
     msg = (
@@ -296,17 +302,15 @@ def _array_rows(X: np.ndarray, estimator: str) -> Sequence[Any]:
     raise TextInputError(msg)
 
 
-def _too_wide(n_columns: int, estimator: str, names: list[Any] | None = None) -> str:
+def _too_wide(n_columns: int, estimator: str, transformer: str, names: list[Any] | None = None) -> str:
     named = f": {names}" if names else ""
     return (
         f"{estimator} takes one column of texts or two columns of sentence pairs, got {n_columns} columns{named}. "
-        f"{_in_transformer(estimator, names or [0])}"
+        f"{_in_transformer(transformer, names or [0])}"
     )
 
 
-def _in_transformer(estimator: str, columns: Sequence[Any]) -> str:
-    # A classifier cannot stand in a ColumnTransformer; the embedder before it can.
-    transformer = "BertEmbedder" if estimator.endswith("Classifier") else estimator
+def _in_transformer(transformer: str, columns: Sequence[Any]) -> str:
     return (
         "Name the text column in a ColumnTransformer: "
         f"make_column_transformer(({transformer}(), [{columns[0]!r}]), remainder='drop')."
@@ -324,14 +328,14 @@ def _holds_pairs(values: Sequence[Any]) -> bool:
     return False
 
 
-def _check_columns(rows: Sequence[Any], columns: Sequence[Any], estimator: str) -> None:
+def _check_columns(rows: Sequence[Any], columns: Sequence[Any], estimator: str, transformer: str) -> None:
     """Refuse a frame of texts beside numbers, which two columns would make pairs of."""
     for row, sides in enumerate(rows):
         for column, value in zip(columns, sides, strict=True):
             if not isinstance(value, str | bytes) and not _is_missing(value):
                 msg = (
                     f"{estimator} reads the two columns {list(columns)} as sentence pairs, but row {row} of {column!r} "
-                    f"is of type {type(value).__name__}: {_show(value)}. {_in_transformer(estimator, columns)}"
+                    f"is of type {type(value).__name__}: {_show(value)}. {_in_transformer(transformer, columns)}"
                 )
                 raise TextInputError(msg)
 

@@ -415,4 +415,5 @@ def train(
     # The last step of all may blow up after a loss that was finite; a validation part would have seen it.
     if best is None and not all(bool(tensor.isfinite().all()) for tensor in network.tensors()):
         history.diverged = True
+        del history.loss[-1:]  # the epoch in which it happened
     return history

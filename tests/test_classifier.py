@@ -451,6 +451,20 @@ def test_score_refuses_labels_before_anything_is_embedded(classifier, y):
     assert store.info().misses == 0
 
 
+class Sentiment(BertSentimentClassifier):
+    """A user's classifier, whose name says less of what it is."""
+
+
+def test_advice_does_not_hang_on_the_name_of_a_class(embedder):
+    """The parameter that is to be set, and what can stand in a ColumnTransformer, are the embedder's."""
+    model = Sentiment(embedder, **HEAD)
+    with pytest.raises(TextInputError, match="or set embedder__missing='empty'"):
+        model.fit(["a", None], [0, 1])
+    wide = pd.DataFrame({"text": ["a", "b"], "n": [1, 2], "m": [3, 4]})
+    with pytest.raises(TextInputError, match=r"^Sentiment takes .*\(\(BertEmbedder\(\), \['text'\]\)"):
+        model.fit(wide, [0, 1])
+
+
 class Smaller(BertEmbedder):
     """A user's embedder with fewer parameters."""
 

@@ -211,8 +211,12 @@ def test_what_is_no_text_input_is_refused_by_every_method(pair, kind):
         assert isinstance(caught.value, TypeError)
         assert caught.value.__cause__ is None
         others = {*ESTIMATORS} - {name}
+        advised = name
         if name == "BertSentimentClassifier":  # whose advice names what can stand in a ColumnTransformer
             others.remove("BertEmbedder")
+            advised = "BertEmbedder"
+        if "make_column_transformer(" in str(caught.value):
+            assert f"make_column_transformer(({advised}()," in str(caught.value)
         assert not [other for other in others if other in str(caught.value)], method
         assert len(str(caught.value)) < 420
     assert not [key for key in vars(estimator) if key.endswith("_")]
@@ -227,7 +231,9 @@ def test_missing_texts_are_refused_or_pass_through(pair, kind):
             out = call()
             assert out is estimator or comparable(out).tolist() == ["a", None, "b", None]
         else:
-            match = r"^X has 2 missing text\(s\) .* in rows 1, 3\. Drop .*, or set (embedder__)?missing='empty'"
+            parameter = "embedder__missing" if name == "BertSentimentClassifier" else "missing"
+            words = r"^X has 2 missing text\(s\) .* in rows 1, 3\. Drop these rows, fill them, or set "
+            match = f"{words}{parameter}='empty'"
             with pytest.raises(ValueError, match=match) as caught:  # as a CountVectorizer that meets NaN
                 call()
             assert isinstance(caught.value, MissingTextError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from skbert._engine.pipeline_files import read_json
-from skbert._engine.sources import _PACKAGED, ModelFiles, resolve_model
+from skbert._engine.sources import ModelFiles, resolve_model
 from skbert.exceptions import BundleError
 
-__all__ = ["check_inside", "copy_model", "identity", "is_here"]
+__all__ = ["check_inside", "copy_model", "identity"]
 
 # What a model is, beside its weights: a list of what may come along, so that no pickle and no code does.
 _TOKENIZER = ("tokenizer*", "vocab*", "special_tokens_map.json", "added_tokens.json", "merges.txt", "*.model")
@@ -68,22 +67,6 @@ def copy_model(files: ModelFiles, model: str, target: Path) -> None:
 def identity(files: ModelFiles) -> ModelFiles:
     """Return what two copies of a model have in common."""
     return files._replace(name="", folder=Path(), weights=())
-
-
-def is_here(model: str, revision: str | None) -> bool:
-    """Say whether a model can be had on this machine without asking the network."""
-    if os.path.isdir(os.path.expanduser(model)):
-        return True
-    if model in _PACKAGED and revision is None and importlib.util.find_spec(_PACKAGED[model][0]) is not None:
-        return True
-    import huggingface_hub
-
-    try:
-        folder = Path(huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True))
-        # as the search for a model has it: what is incomplete is fetched
-        return (folder / "config.json").is_file() and any(folder.rglob("*.safetensors"))
-    except (OSError, ValueError):  # not there, or no name that the hub has
-        return False
 
 
 def check_inside(folder: Path) -> None:

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbert._bundle.codec import describe
-from skbert._bundle.copies import identity, is_here
+from skbert._bundle.copies import identity
 from skbert._classifier import BertSentimentClassifier
 from skbert._embedder import BertEmbedder
-from skbert._engine.sources import ModelFiles, resolve_model
+from skbert._engine.sources import ModelFiles, is_here, resolve_model
 from skbert._params import check_params
 from skbert._sklearn import CALLBACKS
 from skbert._store.base import VectorStore

@@ -120,7 +120,7 @@ def move(made: Path, target: Path) -> None:
     target.rename(old)
     try:
         made.rename(target)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what was there goes back before anything else
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -19,7 +19,7 @@ from skbert._params import check_params
 from skbert._texts import TextInput, check_texts
 from skbert.exceptions import TextInputError
 
-__all__ = ["check_labels", "check_same_kind", "check_same_vectors", "check_start"]
+__all__ = ["check_labels", "check_same_kind", "check_same_vectors", "check_start", "texts_of"]
 
 
 def check_start(X: Any, source: BertEmbedder, device: str, name: str) -> TextInput:
@@ -38,7 +38,12 @@ def check_start(X: Any, source: BertEmbedder, device: str, name: str) -> TextInp
     """
     check_params(source)
     inputs.resolve_device(device, name)
-    return check_texts(X, missing=source.missing, estimator=name)
+    return texts_of(X, source, name)
+
+
+def texts_of(X: Any, embedder: BertEmbedder, name: str) -> TextInput:
+    """Return the texts of X, as the embedder takes them; `name` is the classifier's, for the messages."""
+    return check_texts(X, missing=embedder.missing, estimator=name, embedder=type(embedder).__name__)
 
 
 def check_labels(

@@ -229,15 +229,13 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         """
         going_on = self.warm_start and hasattr(self, "head_")
         embedder, labels, is_pairs = self._start(X, y, sample_weight, going_on=going_on)
-        if going_on:
-            check_same_vectors(embedder, self._serving_embedder(), self.embedder_, "warm_start=True")
         task = FitTask(self, X, y, sample_weight, self.max_iter).begin()
         working = embedder
         if task.is_watched and embedder.cache is None:
             # A callback may predict X after each epoch; these vectors serve it, so that BERT still runs once a text.
             working = self._like(embedder, cache=MemoryStore(_FOR_CALLBACKS))
         vectors = as_matrix(working, X)
-        head = copy(self.head_).set_params(**self._head_params()) if going_on else HeadClassifier(**self._head_params())
+        head = self._head(going_on)
 
         def present(learned: dict[str, Any]) -> dict[str, Any]:
             so_far = copy(head)
@@ -273,14 +271,10 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         """
         going_on = hasattr(self, "head_")
         embedder, labels, is_pairs = self._start(X, y, sample_weight, classes, going_on=going_on, whole=False)
+        head = self._head(going_on)
+        vectors = as_matrix(self._serving_embedder() if going_on else embedder, X)
         if going_on:
-            check_same_vectors(embedder, self._serving_embedder(), self.embedder_, "partial_fit")
-            head = copy(self.head_).set_params(**self._head_params())
             embedder, is_pairs = self.embedder_, self._is_pairs
-            vectors = as_matrix(self._serving_embedder(), X)
-        else:
-            head = HeadClassifier(**self._head_params())
-            vectors = as_matrix(embedder, X)
         head.partial_fit(vectors, labels, classes=classes, sample_weight=sample_weight)
         self.__dict__.update(self._learned(embedder, head, is_pairs))
         return self
@@ -332,8 +326,10 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
     def _source(self) -> BertEmbedder:
         return BertEmbedder(layers=(-4, -3, -2, -1)) if self.embedder is None else self.embedder
 
-    def _head_params(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in HeadClassifier._parameter_rules}
+    def _head(self, going_on: bool) -> HeadClassifier:
+        """Return the head to train: a new one, or a copy of the present one, either with the parameters of now."""
+        head = copy(self.head_) if going_on else HeadClassifier()
+        return head.set_params(**{name: getattr(self, name) for name in HeadClassifier._parameter_rules})
 
     def _start(
         self, X: Any, y: Any, sample_weight: Any, classes: Any = None, *, going_on: bool, whole: bool = True
@@ -344,11 +340,15 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         texts = check_start(X, source, self.device, name)
         if going_on:
             check_same_kind(texts, self._is_pairs, name)
-            copy(self.head_).set_params(**self._head_params())._check_shapes()
+            self._head(going_on)._check_shapes()
         before = self.classes_ if going_on else None
         n = len(texts.items)
         labels = check_labels(y, sample_weight, classes, before, self.class_weight, n, name, whole)
-        return clone(source).fit(X), labels, texts.is_pairs
+        embedder = clone(source).fit(X)
+        if going_on:
+            what = "warm_start=True" if whole else "partial_fit"
+            check_same_vectors(embedder, self._serving_embedder(), self.embedder_, what)
+        return embedder, labels, texts.is_pairs
 
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:

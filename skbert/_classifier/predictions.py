@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skbert._classifier.checks import check_same_kind
+from skbert._classifier.checks import check_same_kind, texts_of
 from skbert._embedder import BertEmbedder
 from skbert._head import HeadClassifier
 from skbert._params import check_params
-from skbert._texts import check_texts
+from skbert._texts import TextInput
 
 __all__ = ["TextPredictions", "as_matrix"]
 
@@ -102,8 +102,7 @@ class TextPredictions:
             X, y or `sample_weight` is wrong; told before a text is embedded.
         """
         self._ready()
-        texts = check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__)
-        check_same_kind(texts, self._is_pairs, type(self).__name__)
+        texts = self._texts(X)
         # What is wrong with y or the weights is told before a text is embedded: by scoring a constant answer.
         check_consistent_length(texts.items, y)
         accuracy_score(y, np.full(len(texts.items), self.head_.classes_[0]), sample_weight=sample_weight)
@@ -113,7 +112,12 @@ class TextPredictions:
         check_is_fitted(self)
         check_params(self)
 
+    def _texts(self, X: Any) -> TextInput:
+        name = type(self).__name__
+        texts = texts_of(X, self.embedder_, name)
+        check_same_kind(texts, self._is_pairs, name)
+        return texts
+
     def _vectors(self, X: Any) -> np.ndarray:
-        texts = check_texts(X, missing=self.embedder_.missing, estimator=type(self).__name__)
-        check_same_kind(texts, self._is_pairs, type(self).__name__)
+        self._texts(X)  # tells what is wrong under the classifier's name
         return as_matrix(self._serving_embedder(), X)

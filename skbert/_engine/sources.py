@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from skbert._engine.pipeline_files import SentenceSettings, read_json, read_sentence_settings
 from skbert.exceptions import ModelFilesError, ModelNotFoundError
 
-__all__ = ["ModelFiles", "resolve_model"]
+__all__ = ["ModelFiles", "is_here", "resolve_model"]
 
 # Models that an installed package carries: name -> (package, folder in it, SHA-256 of the weights).
 _PACKAGED = {
@@ -224,14 +224,38 @@ def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     return _fetch(model, revision, tried), None
 
 
+def is_here(model: str, revision: str | None = None) -> bool:
+    """Say whether a model can be had on this machine without asking the network."""
+    path = Path(model).expanduser()
+    if model and path.is_dir():
+        return True
+    if model in _PACKAGED and revision is None and importlib.util.find_spec(_PACKAGED[model][0]) is not None:
+        return True
+    try:
+        return _is_complete(_cached(model, revision))
+    except (OSError, ValueError):  # not there, or no name that the hub has
+        return False
+
+
+def _cached(model: str, revision: str | None) -> Path:
+    """Return the folder of a model in the hub's local cache, asking no server; an OSError where there is none."""
+    import huggingface_hub
+
+    return Path(huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True))
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.rglob("*.safetensors"))
+
+
 def _fetch(model: str, revision: str | None, tried: list[str]) -> Path:
     """Return the folder of a hub model: from the local cache where it is complete, else downloaded."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = Path(huggingface_hub.snapshot_download(model, revision=revision, local_files_only=True))
-        if (folder / "config.json").is_file() and any(folder.rglob("*.safetensors")):
+        folder = _cached(model, revision)
+        if _is_complete(folder):
             return folder  # asks no server: a name means the same files until the cache is renewed
         tried.append(f"the local cache of the hub: {str(folder)!r} is incomplete")
     except HFValidationError as error:

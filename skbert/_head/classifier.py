@@ -278,10 +278,11 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
         moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
         network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
-        monitor.begin()
         # The weights of an epoch, with the score of that epoch; which one is the best is known at the end.
-        monitor.learned = lambda network, history: fitting.learned(
-            network, replace(history, best_epoch=len(history.loss)), moments, classes
+        monitor.begin(
+            lambda network, history: fitting.learned(
+                network, replace(history, best_epoch=len(history.loss)), moments, classes
+            )
         )
         training = weights.make_part(X, merged, kept, factors, moments, device)
         validation = None if held_out is None else weights.make_part(X, merged, held_out, factors, moments, device)

@@ -50,15 +50,7 @@ class FitMonitor(Monitor):
     present : callable, default=dict
         Takes the attributes of the head to those with which the estimator of
         `task` predicts as the head does.
-
-    Attributes
-    ----------
-    learned : callable
-        Takes a network and its history to the attributes of the head; set by
-        the head.
     """
-
-    learned: Callable[[Network, History], dict[str, Any]]
 
     def __init__(
         self,
@@ -74,8 +66,9 @@ class FitMonitor(Monitor):
         self._bar = tqdm(total=max_epochs, desc=self._name, unit="epoch", disable=not self._verbose)
         return self._bar
 
-    def begin(self) -> None:
-        """Tell the callbacks that the fit begins."""
+    def begin(self, learned: Callable[[Network, History], dict[str, Any]]) -> None:
+        """Tell the callbacks that the fit begins; `learned` gives the head's attributes for a network and history."""
+        self._learned = learned
         if self._task is not None:
             self._task.begin()
 
@@ -89,7 +82,7 @@ class FitMonitor(Monitor):
         _show(self._bar, history)
         if self._task is None:
             return False
-        return self._task.end_epoch(lambda: self._present(self.learned(network, history)))
+        return self._task.end_epoch(lambda: self._present(self._learned(network, history)))
 
 
 def run(
