@@ -9,12 +9,14 @@ The tree::
     ├── ModelNotFoundError (OSError)                    no files could be had for that model
     ├── ModelFilesError (ValueError)                    files are there, but cannot be used
     │   └── FingerprintError                            usable, but not the weights of the fit
+    ├── DeviceError (RuntimeError)                      a device cannot be used from this process
     ├── BundleError (ValueError)                        a bundle cannot be written, or is not to be read
     ├── CacheFormatError (ValueError)                   a folder holds vectors that a newer skbert wrote
     └── StateFormatError (ValueError)                   a pickle or bundle that a newer skbert wrote
     SkbertWarning (UserWarning)
     ├── TruncationWarning                               texts were cut at max_length
     ├── CacheWarning                                    the vector store dropped or missed something
+    ├── DeviceWarning                                   one of several devices failed, and others did its work
     └── ValidationSplitWarning                          early stopping had to go on without a split
 
 Every class has a built-in base, so that code which knows only scikit-learn's
@@ -27,6 +29,8 @@ __all__ = [
     "BundleError",
     "CacheFormatError",
     "CacheWarning",
+    "DeviceError",
+    "DeviceWarning",
     "FingerprintError",
     "InvalidParameterError",
     "MissingTextError",
@@ -69,6 +73,10 @@ class FingerprintError(ModelFilesError):
     """A model's files are sound, but they are not those of the fit."""
 
 
+class DeviceError(SkbertError, RuntimeError):
+    """A device is there, and this process cannot use it."""
+
+
 class BundleError(SkbertError, ValueError):
     """An estimator cannot be saved as a bundle, or a folder is no sound one."""
 
@@ -91,6 +99,10 @@ class TruncationWarning(SkbertWarning):
 
 class CacheWarning(SkbertWarning):
     """A vector store dropped vectors, or could not keep them."""
+
+
+class DeviceWarning(SkbertWarning):
+    """One of several devices failed, and the others did its work."""
 
 
 class ValidationSplitWarning(SkbertWarning):

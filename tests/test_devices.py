@@ -32,6 +32,14 @@ class Driver:
         return 0
 
 
+@pytest.fixture(autouse=True)
+def unasked():
+    """Let each test ask anew."""
+    devices._compute_capability.cache_clear()
+    yield
+    devices._compute_capability.cache_clear()
+
+
 def refuse(*_):
     """Stand for what sets CUDA up."""
     raise AssertionError("torch was asked, which sets CUDA up")

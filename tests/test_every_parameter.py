@@ -196,12 +196,14 @@ CUTS = {"batch_tokens": ["auto", 64, 16], "device": ["cpu", ["cpu", "cpu"]]}
 def test_how_the_work_is_cut(embedder, monkeypatch, name):
     """The number of forward passes follows the tokens a pass, and the number of encoders the devices."""
     runs, got = [], []
-    run = Encoder.run
-    monkeypatch.setattr(Encoder, "run", lambda self, batch, units: runs.append(len(batch)) or run(self, batch, units))
-    get = encode.get_encoder
-    monkeypatch.setattr(
-        encode, "get_encoder", lambda files, device, dtype: got.append(device) or get(files, device, dtype)
-    )
+    start, get = Encoder.start, encode.get_encoder
+
+    def counted(self, batch, units, **options):
+        runs.append(len(batch))
+        return start(self, batch, units, **options)
+
+    monkeypatch.setattr(Encoder, "start", counted)
+    monkeypatch.setattr(encode, "get_encoder", lambda *args: got.append(args[1:]) or get(*args))
 
     def observe(fitted):
         runs.clear()

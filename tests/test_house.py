@@ -43,7 +43,7 @@ LEVELS = {
 
 # The only files, or rooms, that may import a library.
 OWNERS = {
-    "transformers": ("_engine/encoder.py", "_engine/sources.py", "_engine/attention.py"),
+    "transformers": ("_engine/loading.py", "_engine/sources.py", "_engine/attention.py"),
     "lmdb": ("_store/disk/database.py", "_store/disk/soundness.py"),
     "filelock": ("_store/disk/",),
     "ray": ("distributed.py", "distributed/"),
@@ -249,7 +249,7 @@ def test_the_rules_see(path, source, message):
             "_engine/encode.py",
             "from skbert._engine.spec import EncoderSpec\nfrom skbert._store.base import VectorStore",
         ),
-        ("_engine/encoder.py", "import torch\nfrom transformers import AutoModel"),
+        ("_engine/loading.py", "import torch\nfrom transformers import AutoModel"),
         ("_displays.py", "class D:\n    def plot(self):\n        import matplotlib.pyplot as plt"),
         ("distributed/_actor.py", "import ray"),
     ],

@@ -36,8 +36,8 @@ def sentences(n, seed=0):
 
 
 def count(folder):
-    """Return the number of texts that went through the model in this folder so far."""
-    return get_encoder(resolve_model(folder), CPU, torch.float32).n_texts
+    """Return the number of texts that went through the model in this folder so far, through two replicas of it."""
+    return sum(get_encoder(resolve_model(folder), CPU, torch.float32, replica).n_texts for replica in (0, 1))
 
 
 @pytest.fixture
@@ -290,8 +290,8 @@ def test_clones_share_the_loaded_weights(folder, monkeypatch):
     from skbert._engine import encoder as encoder_module
 
     loads = []
-    original = encoder_module._load_model
-    monkeypatch.setattr(encoder_module, "_load_model", lambda files: loads.append(1) or original(files))
+    original = encoder_module.load_model
+    monkeypatch.setattr(encoder_module, "load_model", lambda files: loads.append(1) or original(files))
     embedder = BertEmbedder(folder, device="cpu", cache=None)
     for _ in range(3):
         clone(embedder).fit(["a"]).transform(["a"])
@@ -372,12 +372,12 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(folder, monkeypatch):
     encoder = get_encoder(resolve_model(folder), CPU, torch.float32)
     original, failures = encoder._run_once, []
 
-    def short_of_memory(sequences, units):
-        if sum(len(sequence.ids) for sequence in sequences) > 100:
-            failures.append(len(sequences))
+    def short_of_memory(batch, units, first_only):
+        if batch.n_tokens > 100:
+            failures.append(len(batch))
             msg = "CUDA out of memory (made up)"
             raise torch.OutOfMemoryError(msg)
-        return original(sequences, units)
+        return original(batch, units, first_only)
 
     monkeypatch.setattr(encoder, "_run_once", short_of_memory)
     before = encoder.n_texts
@@ -393,7 +393,7 @@ def test_one_text_that_does_not_fit_is_an_error(folder, monkeypatch):
     """Halving ends at one text; then the error is torch's own."""
     encoder = get_encoder(resolve_model(folder), CPU, torch.float32)
 
-    def never(sequences, units):
+    def never(batch, units, first_only):
         msg = "CUDA out of memory (made up)"
         raise torch.OutOfMemoryError(msg)
 
@@ -410,11 +410,11 @@ def test_what_was_embedded_before_an_interruption_is_kept(folder, monkeypatch):
     encoder = get_encoder(resolve_model(folder), CPU, torch.float32)
     original, calls = encoder._run_once, []
 
-    def interrupted(sequences, units):
+    def interrupted(batch, units, first_only):
         calls.append(1)
         if len(calls) > 3:
             raise KeyboardInterrupt
-        return original(sequences, units)
+        return original(batch, units, first_only)
 
     monkeypatch.setattr(encoder, "_run_once", interrupted)
     with pytest.raises(KeyboardInterrupt):

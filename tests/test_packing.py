@@ -8,7 +8,7 @@ import torch
 import transformers
 from packaging.version import Version
 
-from skbert import BertEmbedder
+from skbert import BertEmbedder, release_models
 from skbert._engine.devices import half_bound
 from skbert._engine.registry import get_encoder
 from skbert._engine.sources import resolve_model
@@ -88,11 +88,14 @@ def test_which_families_pack(tiny_model, family):
     """The six families that can be packed are; MPNet and DeBERTa run padded through the same engine."""
     encoder = get_encoder(resolve_model(tiny_model(family)), torch.device("cpu"), torch.float32)
     assert encoder.packs == (family in PACKABLE)
+    if encoder.packs:  # ModernBERT has its own layers
+        assert encoder.form == ("packed" if family == "modernbert" else "stack")
 
 
-def test_packing_is_verified_and_not_assumed(tmp_path, monkeypatch):
-    """Where packed attention is wrong for a model, the comparison on load finds out, and the padded form runs."""
-    from skbert._engine import attention, encoder as encoder_module
+@pytest.mark.parametrize(("broken", "form"), [("stack", "packed"), ("packed", "stack"), ("both", "padded")])
+def test_packing_is_verified_and_not_assumed(tmp_path, monkeypatch, broken, form):
+    """Where packed attention is wrong for a model, the comparison on load finds out, and another form runs."""
+    from skbert._engine import attention, encoder as encoder_module, stack
 
     folder = build_tiny_model(tmp_path, "bert", seed=7)
     expected = padded_vectors(folder, TEXTS)
@@ -100,20 +103,62 @@ def test_packing_is_verified_and_not_assumed(tmp_path, monkeypatch):
     def blind(*args, skbert_layout=None, **kwargs):  # lets every text attend to its neighbours
         return attention.packed_attention(*args, **kwargs)
 
+    def blind_stack(query, key, value, layout, *args):
+        whole = attention.PackedLayout(layout.lengths, [(0, 1, len(key))], layout.borders, len(key), varlen=False)
+        return attention.attend(query, key, value, whole, *args)
+
     def register_blind():
         from transformers import AttentionInterface
 
         AttentionInterface.register(attention.PACKED, blind)
 
-    monkeypatch.setattr(encoder_module, "register_packed_attention", register_blind)
+    if broken != "packed":
+        monkeypatch.setattr(stack, "attend", blind_stack)
+    if broken != "stack":
+        monkeypatch.setattr(encoder_module, "register_packed_attention", register_blind)
     try:
         encoder = encoder_module.Encoder(resolve_model(folder), torch.device("cpu"), torch.float32)
-        assert not encoder.packs
+        assert encoder.form == form
+        assert encoder.packs == (form != "padded")
         found = BertEmbedder(folder, cache=None, device="cpu")
         monkeypatch.setattr("skbert._engine.encode.get_encoder", lambda *args: encoder)
         assert relative_difference(found.transform(TEXTS), expected) < 1e-5
     finally:
         attention.register_packed_attention()
+
+
+def test_other_layers_than_berts_are_left_to_transformers(tmp_path):
+    """A layer with a part that skbert's own forward does not know, or another activation, is computed as it is."""
+    for activation, form in [("gelu_new", "stack"), ("relu", "stack"), ("gelu", "stack")]:
+        folder = build_tiny_model(tmp_path / activation, "bert", seed=3, hidden_act=activation)
+        encoder = get_encoder(resolve_model(folder), torch.device("cpu"), torch.float32)
+        assert encoder.form == form
+        found = BertEmbedder(folder, cache=None, device="cpu", pooling="mean").transform(TEXTS)
+        assert relative_difference(found, padded_vectors(folder, TEXTS)) < 1e-5
+    release_models()
+
+
+@pytest.mark.parametrize("pooling", ["cls", "pooler"])
+def test_only_first_tokens_are_computed_where_only_they_are_asked_for(tiny_model, family, pooling, monkeypatch):
+    """The shorter way through the highest layer gives the same vectors, for one layer and for several."""
+    folder = tiny_model(family)
+    if pooling == "pooler" and not resolve_model(folder).has_pooler:
+        pytest.skip("has no pooler")
+    n_layers = resolve_model(folder).n_layers
+    for layers in [-1] if pooling == "pooler" else [-1, 0, 1, (-1, 1), (0, -1)]:
+        short = BertEmbedder(folder, layers=layers, pooling=pooling, normalize=False, device="cpu", cache=None)
+        for dtype, bound in (("float32", 1e-5), ("bfloat16", half_bound(torch.bfloat16))):
+            found = short.set_params(dtype=dtype).transform(TEXTS)
+            for k, layer in enumerate(np.atleast_1d(layers)):
+                expected = padded_vectors(folder, TEXTS, pooling=pooling, layer=int(layer) % (n_layers + 1))
+                block = found[:, 32 * k : 32 * (k + 1)]
+                if (pooling, dtype) == ("pooler", "bfloat16"):  # one product more, over which no bound was promised
+                    cosines = (
+                        (block * expected).sum(1) / np.linalg.norm(block, axis=1) / np.linalg.norm(expected, axis=1)
+                    )
+                    assert cosines.min() > 0.999
+                else:
+                    assert relative_difference(block, expected) < bound
 
 
 def test_probe_texts_do_not_count_as_embedded(tmp_path):

@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from skbert._engine.batching import runs_of
 
-__all__ = ["PACKED", "PackedLayout", "register_packed_attention"]
+__all__ = ["PACKED", "PackedLayout", "attend", "borders_of", "register_packed_attention", "supports_varlen"]
 
 PACKED = "skbert_packed"  # the name under which transformers knows it
 
@@ -35,6 +35,8 @@ class PackedLayout:
         First token, number of texts and length of each run of equal lengths.
     borders : int32 tensor of shape (n + 1,) on the device
         First token of each text, then the number of tokens.
+    longest : int
+        Tokens of the longest text.
     varlen : bool
         Whether attention takes the borders rather than the runs.
     """
@@ -42,13 +44,18 @@ class PackedLayout:
     lengths: np.ndarray
     runs: list[tuple[int, int, int]]
     borders: torch.Tensor
+    longest: int
     varlen: bool
 
     @classmethod
-    def of(cls, lengths: np.ndarray, device: torch.device, *, varlen: bool) -> PackedLayout:
-        """Lay out texts of these lengths in this order."""
-        borders = torch.from_numpy(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
-        return cls(lengths, runs_of(lengths), borders.to(device), varlen)
+    def of(cls, lengths: np.ndarray, borders: torch.Tensor, *, varlen: bool) -> PackedLayout:
+        """Lay out texts of these lengths in this order; `borders` is the tensor that the attributes describe."""
+        return cls(lengths, [] if varlen else runs_of(lengths), borders, int(lengths.max()), varlen)
+
+
+def borders_of(lengths: np.ndarray) -> np.ndarray:
+    """Return the first token of each text, then the number of tokens: int64 of shape (n + 1,)."""
+    return np.concatenate(([0], np.cumsum(lengths)))
 
 
 def supports_varlen(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
@@ -89,9 +96,42 @@ def packed_attention(
     if attention_mask is not None:
         msg = "a packed row has no padding, so it takes no mask"
         raise RuntimeError(msg)
-    if skbert_layout.varlen:
-        return _by_borders(query, key, value, scaling, sliding_window, skbert_layout), None
-    return _by_runs(query, key, value, scaling, sliding_window, skbert_layout), None
+    # (1, heads, tokens, size) to (tokens, heads, size): views
+    q, k, v = (states.transpose(1, 2).squeeze(0) for states in (query, key, value))
+    return attend(q, k, v, skbert_layout, scaling, sliding_window).unsqueeze(0), None
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    layout: PackedLayout,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+) -> torch.Tensor:
+    """Attend within each text of a packed row.
+
+    Parameters
+    ----------
+    query : tensor of shape (tokens, heads, size)
+        Or (n_texts, heads, size): the first token of each text only.
+    key, value : tensor of shape (tokens, heads, size)
+        May be views into one another's memory; the last axis is contiguous.
+    layout : PackedLayout
+        Which tokens belong together.
+    scaling : float or None, default=None
+        Factor of the products; None is 1 / sqrt(size).
+    sliding_window : int or None, default=None
+        Tokens to each side that a token sees, itself counted; None is all.
+
+    Returns
+    -------
+    tensor of the shape of `query`, contiguous
+    """
+    first_only = len(query) != len(key)  # a text of one token is its own first
+    if layout.varlen:
+        return _by_borders(query, key, value, scaling, sliding_window, layout, first_only)
+    return _by_runs(query, key, value, scaling, sliding_window, layout, first_only)
 
 
 def _by_borders(
@@ -101,16 +141,19 @@ def _by_borders(
     scaling: float | None,
     sliding_window: int | None,
     layout: PackedLayout,
+    first_only: bool,
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn  # where torch is too old for it, no layout says varlen
 
     # transformers counts the window with its centre, the kernel without
     window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)
-    q, k, v = (states.transpose(1, 2).squeeze(0) for states in (query, key, value))  # (tokens, heads, size), views
-    borders, longest = layout.borders, int(layout.lengths.max())
-    out = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scaling, window_size=window)
+    borders, longest = layout.borders, layout.longest
+    borders_q, longest_q = borders, longest
+    if first_only:
+        borders_q, longest_q = torch.arange(len(borders), dtype=torch.int32, device=borders.device), 1
+    out = varlen_attn(query, key, value, borders_q, borders, longest_q, longest, scale=scaling, window_size=window)
     assert isinstance(out, torch.Tensor)  # a tuple only with return_aux
-    return out.unsqueeze(0)
+    return out
 
 
 def _by_runs(
@@ -120,22 +163,24 @@ def _by_runs(
     scaling: float | None,
     sliding_window: int | None,
     layout: PackedLayout,
+    first_only: bool,
 ) -> torch.Tensor:
-    _, heads, tokens, size = query.shape
-    packed = [states.transpose(1, 2).reshape(tokens, heads, size) for states in (query, key, value)]
-    parts = []
+    heads, size = query.shape[1:]
+    out = query.new_empty(query.shape)
+    text = 0
     for first, count, length in layout.runs:
-        q, k, v = (states[first : first + count * length].view(count, length, heads, size) for states in packed)
+        span = slice(first, first + count * length)
+        rows, wide = (slice(text, text + count), 1) if first_only else (span, length)
         attended = scaled_dot_product_attention(
-            q.transpose(1, 2),
-            k.transpose(1, 2),
-            v.transpose(1, 2),
-            attn_mask=_band(length, sliding_window, query.device),
+            query[rows].view(count, wide, heads, size).transpose(1, 2),
+            key[span].view(count, length, heads, size).transpose(1, 2),
+            value[span].view(count, length, heads, size).transpose(1, 2),
+            attn_mask=None if first_only else _band(length, sliding_window, query.device),
             scale=scaling,
         )
-        parts.append(attended.transpose(1, 2).reshape(count * length, heads, size))
-    out = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return out.unsqueeze(0)
+        out[rows].view(count, wide, heads, size).copy_(attended.transpose(1, 2))
+        text += count
+    return out
 
 
 def _band(length: int, sliding_window: int | None, device: torch.device) -> torch.Tensor | None:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 import torch
 
-from skbert.exceptions import InvalidParameterError
+from skbert.exceptions import DeviceError, InvalidParameterError
 
-__all__ = ["auto_batch_tokens", "exact_float32", "half_bound", "is_device_name", "resolve_devices", "resolve_dtype"]
+__all__ = [
+    "auto_batch_tokens",
+    "exact_float32",
+    "half_bound",
+    "is_device_name",
+    "is_out_of_memory",
+    "refuse_bad_fork",
+    "resolve_devices",
+    "resolve_dtype",
+]
 
 # Tokens a forward. On a CPU the hidden states of a batch should stay in the cache; on a GPU its kernels should be long
 # against the time of their launch. The CPU value was chosen by benchmarks/bench_encode.py; a GPU's is not measured yet.
-_BATCH_TOKENS = {"cpu": 2_048, "cuda": 32_768, "mps": 8_192}
+_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 8_192}
 
 
 def is_device_name(value: object) -> bool:
@@ -87,6 +98,7 @@ def resolve_dtype(dtype: str, devices: Sequence[torch.device]) -> torch.dtype:
 _MAJOR, _MINOR = 75, 76  # of a device's compute capability, in the driver's numbering of attributes
 
 
+@functools.cache  # a forked process, which cannot ask, inherits the answer
 def _compute_capability(index: int) -> tuple[int, int]:
     """Return the compute capability of a GPU without taking any of its memory.
 
@@ -106,12 +118,57 @@ def _compute_capability(index: int) -> tuple[int, int]:
             )
             if not failed:
                 return major.value, minor.value
+    refuse_bad_fork(torch.device("cuda", index))
     return torch.cuda.get_device_capability(index)
 
 
-def auto_batch_tokens(device: torch.device) -> int:
-    """Return the tokens a forward that ``batch_tokens="auto"`` means on `device`."""
-    return _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])
+def auto_batch_tokens(device: torch.device, width: int) -> int:
+    """Return the tokens a forward that ``batch_tokens="auto"`` means.
+
+    Parameters
+    ----------
+    device : torch.device
+    width : int
+        Of the model's hidden states.
+
+    Returns
+    -------
+    int
+        On a GPU as many as a sixteenth of its memory holds, at most 65,536.
+    """
+    if device.type != "cuda":
+        return _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])
+    # Of all its memory, not of what is free just now: one and the same call is to be cut in the same way each time.
+    memory = torch.cuda.get_device_properties(device).total_memory
+    # At its widest a layer holds the states, their sum, and the inner states of 4 widths before and after activation;
+    # in float32 to be safe. A power of two below that.
+    fitting = memory // 16 // (12 * 4 * width)
+    return min(_BATCH_TOKENS["cuda"], 1 << max(10, int(fitting).bit_length() - 1))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether a forward failed for want of memory, which a smaller batch may mend."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # has no class of its own
+
+
+def refuse_bad_fork(device: torch.device) -> None:
+    """Raise where this process is a fork of one that used CUDA, whose context cannot be had a second time.
+
+    Raises
+    ------
+    DeviceError
+        Says so before torch does, and what to do.
+    """
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        msg = (
+            f"device={str(device)!r} cannot be used in this process (pid {os.getpid()}): it was forked from one that "
+            "had used CUDA, and a forked process cannot use CUDA again. Start workers afresh instead: joblib does by "
+            "default (backend 'loky'), multiprocessing with get_context('spawn'). Or embed before forking with "
+            "cache='some/folder', so that the workers find the vectors there; or choose device='cpu'."
+        )
+        raise DeviceError(msg)
 
 
 def half_bound(dtype: torch.dtype) -> float:

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence as Rows
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from skbert._engine.ahead import Ahead
 from skbert._engine.batching import plan_batches
+from skbert._engine.chunks import Chunks
+from skbert._engine.crew import Crew, Task
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.registry import get_encoder
 from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec, Unit, text_key
-from skbert._engine.tokens import Sequence, build_sequences
+from skbert._engine.table import SequenceTable, tabulate
 from skbert._store.base import VectorStore
 from skbert._warnings import warn
 from skbert.exceptions import CacheWarning, InvalidParameterError, TextInputError, TruncationWarning
@@ -39,6 +39,8 @@ _LOOK_UP = 8_192  # keys a look-up, so that the bytes found are never held twice
 # Where processes share a store they take turns window by window, so that one takes seconds rather than minutes.
 _WINDOW_TEXTS = {"cuda": 32_768, "cpu": 2_048}
 _WINDOW_CHARS = 8_000_000
+# Texts that are tokenised at once while a GPU works; few at first, so that it begins soon.
+_FIRST_PORTION, _PORTION = {"cuda": 512}, 4_096
 _TOKENIZE = 2_048  # texts a call of the tokenizer, whose own records are many times the ids
 
 
@@ -110,11 +112,20 @@ class _Job:
         self.columns = [self.units.index(unit) for unit in spec.units]
         self.n_found = self.n_embedded = self.n_dropped = 0  # texts, texts, vectors
         self.warned_of_eviction = False
-        self.guard = threading.Lock()  # around what several replicas write
+        self.done = np.zeros(len(self.texts), dtype=bool)  # found in the store
+        self.first_only = self._reads_first_tokens_only()
         if options.store is not None:
             self.keys = [text_key(text) for text in self.texts]
             self.namespaces = {unit: spec.namespace(unit) for unit in self.units}
             self.stored = {unit: np.zeros(len(self.texts), dtype=bool) for unit in spec.units}
+
+    def _reads_first_tokens_only(self) -> bool:
+        """Say whether of the highest layer only first tokens are pooled; with a store and without it the same."""
+        units = {*self.spec.units, *self.options.extra_units}
+        top = max(unit.layer for unit in units)
+        return top == max(unit.layer for unit in self.units) and all(
+            unit.pooling in ("cls", "pooler") for unit in units if unit.layer == top
+        )
 
     # -- the store ---------------------------------------------------------------------------------------------
 
@@ -195,27 +206,45 @@ class _Job:
     # -- the forward -------------------------------------------------------------------------------------------
 
     def embed_missing(self) -> None:
-        """Run the model over the texts that the store does not have."""
+        """Run the model over the texts that the store does not have.
+
+        Windows of texts are the measure of a turn, and of what is stored at
+        once; portions of them that of tokenising. While the device works on
+        one portion, the next ones are tokenised, beyond the window's end too.
+        """
         if len(self.missing) == 0:  # no bar either: in a search, bars show what is really embedded
             return
         description = f"embedding (asked {len(self.items):,}, different {len(self.texts):,})"
-        with tqdm(
-            total=len(self.texts),
-            initial=len(self.texts) - len(self.missing),
-            desc=description,
-            unit="text",
-            disable=not self.options.verbose,
-        ) as bar:
-            for places in self._windows():
-                bar.set_postfix_str("waiting for its turn")
+        windows = list(self._windows())
+        with contextlib.ExitStack() as stack:
+            self.bar = stack.enter_context(
+                tqdm(
+                    total=len(self.texts),
+                    initial=len(self.texts) - len(self.missing),
+                    desc=description,
+                    unit="text",
+                    disable=not self.options.verbose,
+                )
+            )
+            crew: Crew | None = None
+            for number, window in enumerate(windows):
+                places = np.concatenate(window)
+                self.bar.set_postfix_str("waiting for its turn")
                 with self._turn():
-                    bar.set_postfix_str("", refresh=False)
+                    self.bar.set_postfix_str("", refresh=False)
                     # Another thread or process may have stored some of them while this one waited. Only now is the
                     # model loaded: who finds everything never needs it, nor the device.
-                    new = places[~self._take_stored(places)]
-                    bar.update(len(places) - len(new))
-                    if len(new):
-                        self._embed_window(new, bar)
+                    found = self._take_stored(places)
+                    self.done[places[found]] = True
+                    self.bar.update(int(found.sum()))
+                    if crew is None and not found.all():
+                        crew = self._load()
+                        portions = [portion for later in windows[number:] for portion in later]
+                        ahead = self._ahead(portions, crew.encoders[0])
+                        prepared = iter(stack.enter_context(ahead))
+                    if crew is not None:
+                        with crew.encoders[0].lock:
+                            crew.run(self._tasks(prepared, len(window), crew))
                 if self.n_dropped and not self.warned_of_eviction:
                     self.warned_of_eviction = True
                     warn(self._too_small(), CacheWarning)
@@ -241,83 +270,88 @@ class _Job:
             )
             raise InvalidParameterError(msg)
 
-    def _windows(self) -> Iterator[np.ndarray]:
-        start = chars = 0
-        most = _WINDOW_TEXTS.get(self.options.devices[0].type, _WINDOW_TEXTS["cpu"])
-        for k, place in enumerate(self.missing.tolist()):
+    def _windows(self) -> Iterator[list[np.ndarray]]:
+        """Yield windows of the missing texts, each as a list of portions."""
+        kind = self.options.devices[0].type
+        most, portion = _WINDOW_TEXTS.get(kind, _WINDOW_TEXTS["cpu"]), _FIRST_PORTION.get(kind, _WINDOW_TEXTS["cpu"])
+        window: list[np.ndarray] = []
+        begin = start = chars = 0  # of the window, of the portion, and the window's characters
+        for k, place in enumerate(self.missing.tolist(), start=1):
             text = self.texts[place]
             chars += len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
-            if k + 1 - start == most or chars >= _WINDOW_CHARS:
-                yield self.missing[start : k + 1]
-                start, chars = k + 1, 0
-        if start < len(self.missing):
-            yield self.missing[start:]
+            full = k - begin == most or chars >= _WINDOW_CHARS
+            if full or k - start == portion or k == len(self.missing):
+                window.append(self.missing[start:k])
+                start, portion = k, min(2 * portion, _PORTION)
+            if full or k == len(self.missing):
+                yield window
+                window, begin, chars = [], k, 0
 
-    def _embed_window(self, places: np.ndarray, bar: tqdm) -> None:
+    def _load(self) -> Crew:
         files, dtype, store = self.options.files, self.options.dtype, self.options.store
-        encoders = [get_encoder(files, device, dtype) for device in self.options.devices]
+        devices = self.options.devices
+        encoders = [get_encoder(files, device, dtype, devices[:k].count(device)) for k, device in enumerate(devices)]
         self._check_room(encoders[0])
         if store is not None:
             for unit, namespace in self.namespaces.items():
                 store.describe(namespace, {"names": [self.options.name], **self.spec.facts(unit)})
-        with encoders[0].lock:
-            self._embed(places, encoders, bar)
+        return Crew(encoders, self.units, self.first_only, self._deliver)
 
-    def _embed(self, places: np.ndarray, encoders: list[Encoder], bar: tqdm) -> None:
-        sequences, owners = self._tokenize(places, encoders[0])
-        lengths = np.array([len(sequence.ids) for sequence in sequences])
-        shares = _Shares(sequences, owners)
-        budget = self.options.batch_tokens
-        tokens = min(auto_batch_tokens(encoder.device) for encoder in encoders) if budget == "auto" else int(budget)
-        batches = deque(plan_batches(lengths, tokens, padded=not encoders[0].packs))
+    def _ahead(self, portions: list[np.ndarray], encoder: Encoder) -> Ahead[np.ndarray, _Portion]:
+        # A CPU has no time that tokenising could use. Beside a GPU one thread prepares what the other has tokenised.
+        depth, threads = (3, 2) if encoder.device.type == "cuda" else (0, 1)
+        return Ahead(lambda places: self._tokenize(places, encoder), portions, depth=depth, threads=threads)
 
-        def work(encoder: Encoder) -> None:
-            while True:
-                try:
-                    batch = batches.popleft()
-                except IndexError:
-                    return
-                pooled = encoder.run([sequences[k] for k in batch.tolist()], self.units)
-                with self.guard:
-                    ready, vectors = shares.take(batch, pooled, self.units)
-                    self._deliver(places[ready], vectors)
-                    bar.update(len(ready))
+    def _tasks(self, prepared: Iterator[tuple[np.ndarray, _Portion]], count: int, crew: Crew) -> Iterator[Task]:
+        """Yield the batches of the next `count` portions."""
+        for _ in range(count):
+            _, portion = next(prepared)
+            # What was found since it was tokenised.
+            left = np.flatnonzero(~self.done[portion.owners])
+            chunks = Chunks(portion.owners, portion.table.weights)
+            encoders = crew.encoders
+            budget = self.options.batch_tokens
+            if budget == "auto":
+                budget = min(auto_batch_tokens(encoder.device, self.width) for encoder in encoders)
+            limits = [encoder.max_tokens for encoder in encoders if encoder.max_tokens is not None]
+            batches = plan_batches(
+                portion.table.lengths[left], min([int(budget), *limits]), padded=not encoders[0].packs
+            )
+            for batch in batches:
+                places = left[batch]
+                yield Task(portion.table.take(places), (chunks, places))
 
-        if len(encoders) == 1:
-            work(encoders[0])
-            return
-        with ThreadPoolExecutor(len(encoders)) as pool:
-            for outcome in [pool.submit(work, encoder) for encoder in encoders]:
-                outcome.result()
-
-    def _tokenize(self, places: np.ndarray, encoder: Encoder) -> tuple[list[Sequence], np.ndarray]:
-        """Return the sequences of the texts at `places`, and which of `places` each belongs to."""
-        spec = self.spec
-        sequences: list[Sequence] = []
-        owners: list[int] = []
+    def _tokenize(self, places: np.ndarray, encoder: Encoder) -> _Portion:
+        """Return the sequences of the texts at `places` that are not done."""
+        spec, places = self.spec, places[~self.done[places]]
+        tables, owners = [], []
         for start in range(0, len(places), _TOKENIZE):
-            texts = [self.texts[place] for place in places[start : start + _TOKENIZE].tolist()]
+            part = places[start : start + _TOKENIZE]
+            texts = [self.texts[place] for place in part.tolist()]
             # The prompt stands before a text, and before the first of a pair.
             firsts = [spec.prompt + (text if isinstance(text, str) else text[0]) for text in texts]
             seconds = [text[1] for text in texts if not isinstance(text, str)]
             pieces, second_pieces = encoder.pieces(firsts), iter(encoder.pieces(seconds) if seconds else [])
-            for k, text in enumerate(texts):
-                second = None if isinstance(text, str) else next(second_pieces)
-                made, n_cut = build_sequences(pieces[k], second, encoder.template, spec.max_length, spec.long_texts)
-                place = int(places[start + k])
-                self.cut[place] = n_cut
-                if n_cut and self.options.long_texts == "error":
-                    self._refuse_long(place)
-                sequences.extend(made)
-                owners.extend([start + k] * len(made))
-        return sequences, np.array(owners)
+            sides = [None if isinstance(text, str) else next(second_pieces) for text in texts]
+            table, owner, cut = tabulate(pieces, sides, encoder.template, spec.max_length, spec.long_texts)
+            self.cut[part] = cut
+            if cut.any() and self.options.long_texts == "error":
+                self._refuse_long(int(part[np.flatnonzero(cut)[0]]))
+            if len(table) and not table.lengths.all():
+                self._refuse_empty(int(part[owner[np.flatnonzero(table.lengths == 0)[0]]]))
+            tables.append(table)
+            owners.append(part[owner])
+        return _Portion(SequenceTable.join(tables or [SequenceTable.of([])]), np.concatenate([places[:0], *owners]))
 
-    def _deliver(self, places: np.ndarray, vectors: np.ndarray) -> None:
-        """Put finished vectors (n, units, width) into the output and into the store."""
+    def _deliver(self, label: tuple[Chunks, np.ndarray], vectors: np.ndarray) -> None:
+        """Put the vectors (n, units, width) of a finished batch into the output and into the store."""
+        chunks, batch = label
+        places, vectors = chunks.take(batch, vectors, self.units)
         rows = self.rows[places]
         for k, column in enumerate(self.columns):
             self.out[rows, k * self.width : (k + 1) * self.width] = vectors[:, column]
         self._put(places, vectors)
+        self.bar.update(len(places))
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -367,42 +401,16 @@ class _Job:
         )
         raise TextInputError(msg)
 
-
-class _Shares:
-    """Brings the chunks of a text together again: a weighted mean, for "max" the maximum, of their vectors."""
-
-    def __init__(self, sequences: Rows[Sequence], owners: np.ndarray) -> None:
-        self._owners = owners
-        counts = np.bincount(owners)
-        self._chunked = bool((counts > 1).any())
-        self._counts = counts
-        self._weights = np.array([sequence.weight for sequence in sequences], dtype=np.float32)
-        self._open: dict[int, list[tuple[int, np.ndarray]]] = {}
-
-    def take(self, batch: np.ndarray, pooled: np.ndarray, units: Rows[Unit]) -> tuple[np.ndarray, np.ndarray]:
-        """Return which texts are whole now, and their vectors (n, units, width)."""
-        owners = self._owners[batch]
-        if not self._chunked:
-            return owners, pooled
-        ready, vectors = [], []
-        for k, owner in enumerate(owners.tolist()):
-            chunks = self._open.setdefault(owner, [])
-            chunks.append((int(batch[k]), pooled[k]))
-            if len(chunks) == self._counts[owner]:
-                ready.append(owner)
-                vectors.append(self._join(self._open.pop(owner), units))
-        return np.array(ready, dtype=np.intp), np.array(vectors, dtype=np.float32).reshape(
-            len(ready), *pooled.shape[1:]
+    def _refuse_empty(self, place: int) -> None:
+        msg = (
+            f"Row {self.rows[place]} of X has no tokens for {self.options.name!r}, whose tokenizer adds none of its "
+            f"own: {self.texts[place]!r}. Leave it out, or put words in its place."
         )
+        raise TextInputError(msg)
 
-    def _join(self, chunks: list[tuple[int, np.ndarray]], units: Rows[Unit]) -> np.ndarray:
-        if len(chunks) == 1:
-            return chunks[0][1]
-        chunks.sort(key=lambda chunk: chunk[0])  # in the text's order, whatever order the batches came in
-        stacked = np.stack([vectors for _, vectors in chunks])  # (chunks, units, width)
-        weights = self._weights[[place for place, _ in chunks]]
-        joined = np.average(stacked, axis=0, weights=weights).astype(np.float32)
-        for k, unit in enumerate(units):
-            if unit.pooling == "max":
-                joined[k] = stacked[:, k].max(axis=0)
-        return joined
+
+class _Portion(NamedTuple):
+    """Tokenised texts: their sequences, and the text of each."""
+
+    table: SequenceTable
+    owners: np.ndarray

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from skbert._engine.devices import refuse_bad_fork
 from skbert._engine.sources import ModelFiles
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ _lock = threading.Lock()
 _encoders: OrderedDict[tuple[str, ...], Encoder] = OrderedDict()  # the one used longest ago first
 
 
-def get_encoder(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Encoder:
+def get_encoder(files: ModelFiles, device: torch.device, dtype: torch.dtype, replica: int = 0) -> Encoder:
     """Return the encoder of these weights on this device, loading it where it is not loaded.
 
-    It is found by content: the same files under another path are the same encoder.
+    It is found by content: the same files under another path are the same encoder. `replica` tells apart those of a
+    device that the user names more than once.
     """
-    key = (str(device), files.weights_sha256, files.config_digest, files.tokenizer_digest, str(dtype))
+    refuse_bad_fork(device)
+    place = f"{device} {replica}"
+    key = (place, files.weights_sha256, files.config_digest, files.tokenizer_digest, str(dtype))
     with _lock:
         if key not in _encoders:
             from skbert._engine.encoder import Encoder  # imports transformers, which takes a second

@@ -1,0 +1,147 @@
+"""Crew: one or several encoders that share batches, and stand in for one that fails. Upper part of the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence as Rows
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from skbert._engine.spec import Unit
+from skbert._engine.table import SequenceTable
+from skbert._warnings import warn
+from skbert.exceptions import DeviceWarning, SkbertError
+
+if TYPE_CHECKING:
+    from skbert._engine.encoder import Encoder
+
+__all__ = ["Crew", "Task"]
+
+
+class Task(NamedTuple):
+    """One batch: the sequences, and whatever `deliver` needs to know their vectors by."""
+
+    batch: SequenceTable
+    label: Any
+
+
+class _DeviceFailedError(Exception):
+    """What a device raised is its cause; not an error of skbert's own or of the store's."""
+
+
+class Crew:
+    """Run tasks on encoders, one thread for each; with a single encoder in the caller's own.
+
+    Each takes the next batch when it has room for one, so that a faster device
+    does more. A device that fails gives its unfinished batches to the others,
+    and is left out from then on; when the last one fails, its error is raised.
+
+    Parameters
+    ----------
+    encoders : sequence of Encoder
+    units : sequence of Unit
+        Layers and poolings asked for.
+    first_only : bool
+        See :meth:`Encoder.start`.
+    deliver : callable(label, vectors)
+        Gets the vectors of each finished batch; one call at a time.
+    """
+
+    def __init__(
+        self,
+        encoders: Rows[Encoder],
+        units: Rows[Unit],
+        first_only: bool,
+        deliver: Callable[[Any, np.ndarray], None],
+    ) -> None:
+        self._encoders, self._units, self._first_only = list(encoders), units, first_only
+        self._deliver = deliver
+        self._taking, self._delivering = threading.Lock(), threading.Lock()
+        self._returned: deque[Task] = deque()  # by devices that failed
+        self._stop = False
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        """Those that have not failed."""
+        return self._encoders
+
+    def run(self, tasks: Iterator[Task]) -> None:
+        """Run all tasks; on an error or Ctrl-C, none is begun any more."""
+        self._stop = False
+        while True:
+            failures = self._all_work(tasks)
+            for encoder, error in failures:
+                self._encoders.remove(encoder)
+                if not self._encoders:
+                    raise error
+                warn(
+                    f"The device {str(encoder.device)!r} failed and is left out; the others go on with its work: "
+                    f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                    DeviceWarning,
+                )
+            if not failures:
+                return
+
+    def _all_work(self, tasks: Iterator[Task]) -> list[tuple[Encoder, BaseException]]:
+        if len(self._encoders) == 1:
+            outcomes = [self._try(self._encoders[0], tasks)]
+        else:
+            with ThreadPoolExecutor(len(self._encoders), thread_name_prefix="skbert-device") as threads:
+                try:
+                    futures = [threads.submit(self._try, encoder, tasks) for encoder in self._encoders]
+                    outcomes = [future.result() for future in futures]
+                except BaseException:
+                    self._stop = True  # the pool's end waits for the batches that are being run
+                    raise
+        return [(encoder, error) for encoder, error in zip(self._encoders, outcomes, strict=True) if error is not None]
+
+    def _try(self, encoder: Encoder, tasks: Iterator[Task]) -> BaseException | None:
+        try:
+            self._work(encoder, tasks)
+        except _DeviceFailedError as failure:
+            return failure.__cause__
+        except BaseException:
+            self._stop = True
+            raise
+        return None
+
+    def _work(self, encoder: Encoder, tasks: Iterator[Task]) -> None:
+        begun: deque[tuple[Task, Callable[[], np.ndarray]]] = deque()  # on a GPU several wait while it works
+        task = None
+        try:
+            while (task := self._next(tasks)) is not None:
+                begun.append((task, self._on_device(encoder.start, task.batch, self._units)))
+                task = None
+                while len(begun) > encoder.depth:
+                    self._finish(begun)
+            while begun:
+                self._finish(begun)
+        except _DeviceFailedError:
+            with self._taking:
+                self._returned.extend([*(other for other, _ in begun), *([task] if task is not None else [])])
+            raise
+
+    def _next(self, tasks: Iterator[Task]) -> Task | None:
+        with self._taking:
+            if self._stop:
+                return None
+            return self._returned.popleft() if self._returned else next(tasks, None)
+
+    def _finish(self, begun: deque[tuple[Task, Callable[[], np.ndarray]]]) -> None:
+        task, wait = begun[0]
+        vectors = self._on_device(wait)
+        begun.popleft()
+        with self._delivering:
+            self._deliver(task.label, vectors)
+
+    def _on_device(self, function: Callable[..., Any], *args: Any) -> Any:
+        options = {"first_only": self._first_only} if args else {}
+        try:
+            return function(*args, **options)
+        except SkbertError:
+            raise
+        except (RuntimeError, MemoryError) as error:  # what torch raises when a device cannot go on
+            raise _DeviceFailedError from error

@@ -1,0 +1,114 @@
+"""From a model's files to its tokenizer and its frozen modules, quietly. Upper part of the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers.utils import logging as transformers_logging
+
+from skbert._engine.sources import ModelFiles
+from skbert._engine.tokens import Template
+from skbert.exceptions import ModelFilesError
+
+__all__ = ["load_model", "load_tokenizer", "probe_template", "quiet_transformers"]
+
+
+def load_tokenizer(files: ModelFiles) -> Any:
+    try:
+        with quiet_transformers():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                files.folder, local_files_only=True, trust_remote_code=False
+            )
+        backend = tokenizer.backend_tokenizer
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        msg = f"The tokenizer in {str(files.folder)!r} cannot be used: {type(error).__name__}: {reason}"
+        raise ModelFilesError(msg) from error
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
+
+
+def probe_template(backend: Any, files: ModelFiles) -> Template:
+    for word in ("a", "the", "1", "."):
+        if backend.encode(word, add_special_tokens=False).ids:
+            return Template.probe(backend, word)
+    msg = (
+        f"The tokenizer in {str(files.folder)!r} makes no piece of the simplest words. Save it again beside its model."
+    )
+    raise ModelFilesError(msg)
+
+
+def load_model(files: ModelFiles) -> tuple[Any, Any, int]:
+    """Return the frozen model without its pooler, the pooler or None, and the padding id."""
+    try:
+        # fork_rng: transformers draws random values for weights that a file lacks, from the user's own generator.
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+            config = transformers.AutoConfig.from_pretrained(
+                files.folder, local_files_only=True, trust_remote_code=False
+            )
+            # A config.json may name a kernel on the hub, which transformers would download and run.
+            for part in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))):
+                if part is not None:
+                    part._attn_implementation = None
+            model, report = transformers.AutoModel.from_pretrained(
+                files.folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        msg = f"The model in {str(files.folder)!r} cannot be loaded: {type(error).__name__}: {reason}"
+        raise ModelFilesError(msg) from error
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        msg = (
+            f"The weights in {str(files.folder)!r} lack {len(missing)} tensors that a {type(model).__name__} needs, "
+            f"for example {missing[0]!r}; its vectors would be partly random. "
+            "The config.json and the weights do not belong together: download the model again."
+        )
+        raise ModelFilesError(msg)
+    model.eval().requires_grad_(False)
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None:
+        model.pooler = None  # it would read one row's first token; `_pool` gives it every text's
+    pad_id = model.config.pad_token_id
+    return model, pooler if files.has_pooler else None, 0 if pad_id is None else int(pad_id)
+
+
+_quiet_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hold back transformers' bars and remarks about loading, and put its settings back afterwards.
+
+    What its remarks say that matters (missing weights) is an error here.
+    """
+    logger = logging.getLogger("transformers")
+    with _quiet_lock:
+        level, bars = logger.level, transformers_logging.is_progress_bar_enabled()
+        hub_bars = not are_progress_bars_disabled()
+        logger.setLevel(logging.CRITICAL)
+        transformers_logging.disable_progress_bar()  # switches the hub's bars off too
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            if bars:
+                transformers_logging.enable_progress_bar()
+            if hub_bars:
+                enable_progress_bars()
+            else:
+                disable_progress_bars()
