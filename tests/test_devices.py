@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 
+import numpy as np
 import pytest
 import torch
 
-from skbert._engine import devices
+from skbert import BertEmbedder
+from skbert._engine import devices, stack
 
 GPU = torch.device("cuda", 0)
 
@@ -71,3 +73,27 @@ def test_a_cpu_makes_float32_of_auto():
     """One dtype for all devices, since it is part of a vector's identity."""
     assert devices.resolve_dtype("auto", [torch.device("cpu")]) is torch.float32
     assert devices.resolve_dtype("auto", [GPU, torch.device("cpu")]) is torch.float32
+
+
+@pytest.mark.parametrize("allowed", ["high", "medium", "highest"])
+def test_float32_is_exact_though_the_user_allows_less(tiny_bert_folder, monkeypatch, allowed):
+    """Processors with bfloat16 or TF32 units would use them in float32; the user's switch stays where it was."""
+    embedder = BertEmbedder(tiny_bert_folder, device="cpu", cache=None)
+    expected = embedder.transform(["a", "the cup is full"])
+    switch, seen, run = torch.backends.mkldnn.matmul, [], stack.LayerStack.run
+
+    def watched(*args, **kwargs):
+        seen.append(switch.fp32_precision)
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(stack.LayerStack, "run", watched)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(allowed)
+    try:
+        setting = switch.fp32_precision
+        assert np.array_equal(embedder.transform(["a", "the cup is full"]), expected)
+        assert seen == ["ieee"]
+        assert switch.fp32_precision == setting
+    finally:
+        torch.set_float32_matmul_precision(before)
+        switch.fp32_precision = "none"  # as it was: torch sets it, and never takes it back

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -25,9 +26,12 @@ __all__ = [
     "resolve_dtype",
 ]
 
-# Tokens a forward. On a CPU the hidden states of a batch should stay in the cache; on a GPU its kernels should be long
-# against the time of their launch. The CPU value was chosen by benchmarks/bench_encode.py; a GPU's is not measured yet.
-_BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 8_192}
+# Tokens a forward. On a CPU a batch's states should stay in the cache, and its texts be enough for runs of equal
+# length; chosen by measurement (benchmarks/README.md): 2,048 and 4,096 are alike, 1,024 and 8,192 slower.
+_BATCH_TOKENS = {"cpu": 2_048, "mps": 8_192}
+# Numbers in the hidden states of a batch on a GPU, whose kernels should be long against the time of their launch:
+# 65,536 tokens for the 384 of all-MiniLM-L6-v2, 32,768 for BERT base and large. Not measured yet.
+_GPU_STATES = 2**25
 
 
 def is_device_name(value: object) -> bool:
@@ -134,7 +138,7 @@ def auto_batch_tokens(device: torch.device, width: int) -> int:
     Returns
     -------
     int
-        On a GPU as many as a sixteenth of its memory holds, at most 65,536.
+        On a GPU 32 to 64 thousand, and no more than a sixteenth of its memory holds.
     """
     if device.type != "cuda":
         return _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])
@@ -143,7 +147,7 @@ def auto_batch_tokens(device: torch.device, width: int) -> int:
     # At its widest a layer holds the states, their sum, and the inner states of 4 widths before and after activation;
     # in float32 to be safe. A power of two below that.
     fitting = memory // 16 // (12 * 4 * width)
-    return min(_BATCH_TOKENS["cuda"], 1 << max(10, int(fitting).bit_length() - 1))
+    return 1 << (max(1_024, min(fitting, _GPU_STATES // width)).bit_length() - 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -180,23 +184,31 @@ def half_bound(dtype: torch.dtype) -> float:
     return {torch.float32: 1e-5, torch.bfloat16: 6e-2, torch.float16: 1e-2}[dtype]
 
 
-_tf32_lock = threading.Lock()
+_precision_lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Run float32 on a GPU without TF32, also where the user has switched that on, and leave his switch as it was."""
-    switch = torch.backends.cuda.matmul
-    setting = switch.fp32_precision
-    if setting == "none":  # says nothing of its own: the general switch holds
-        setting = getattr(torch.backends, "fp32_precision", "none")
-    if device.type != "cuda" or dtype != torch.float32 or setting != "tf32":
+    """Run float32 without TF32 and bfloat16, also where the user has allowed them, and leave his switch as it was.
+
+    ``torch.set_float32_matmul_precision`` allows them on GPUs, and on CPUs that have such units.
+    """
+    backend = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}.get(device.type)
+    if backend is None or dtype != torch.float32 or _is_exact(backend):
         yield
         return
-    with _tf32_lock:
-        before = switch.fp32_precision
-        switch.fp32_precision = "ieee"
+    with _precision_lock:
+        before = backend.matmul.fp32_precision
+        backend.matmul.fp32_precision = "ieee"
         try:
             yield
         finally:
-            switch.fp32_precision = before
+            backend.matmul.fp32_precision = before
+
+
+def _is_exact(backend: Any) -> bool:
+    for level in (backend.matmul, backend, torch.backends):
+        setting = getattr(level, "fp32_precision", "none")
+        if setting != "none":  # "none" says nothing of its own: the more general switch holds
+            return bool(setting == "ieee")
+    return True
