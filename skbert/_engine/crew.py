@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from skbert._engine.spec import Unit
 from skbert._engine.table import SequenceTable
@@ -18,7 +19,7 @@ from skbert.exceptions import DeviceWarning, SkbertError
 if TYPE_CHECKING:
     from skbert._engine.encoder import Encoder
 
-__all__ = ["Crew", "Task"]
+__all__ = ["Crew", "Task", "left_out"]
 
 
 class Task(NamedTuple):
@@ -29,7 +30,17 @@ class Task(NamedTuple):
 
 
 class _DeviceFailedError(Exception):
-    """What a device raised is its cause; not an error of skbert's own or of the store's."""
+    """A device raised `error`; not one of skbert's own or of the store's."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def left_out(device: torch.device, error: BaseException) -> str:
+    """Return what the user is told when one of several devices fails."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"The device {str(device)!r} failed and is left out; the others do its work. {reason}"
 
 
 class Crew:
@@ -62,6 +73,7 @@ class Crew:
         self._taking, self._delivering = threading.Lock(), threading.Lock()
         self._returned: deque[Task] = deque()  # by devices that failed
         self._stop = False
+        self._error: BaseException | None = None
 
     @property
     def encoders(self) -> list[Encoder]:
@@ -70,43 +82,39 @@ class Crew:
 
     def run(self, tasks: Iterator[Task]) -> None:
         """Run all tasks; on an error or Ctrl-C, none is begun any more."""
-        self._stop = False
-        while True:
-            failures = self._all_work(tasks)
+        self._stop, self._error = False, None
+        while failures := self._all_work(tasks):
+            if len(failures) == len(self._encoders):
+                raise failures[0][1]
             for encoder, error in failures:
                 self._encoders.remove(encoder)
-                if not self._encoders:
-                    raise error
-                warn(
-                    f"The device {str(encoder.device)!r} failed and is left out; the others go on with its work: "
-                    f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-                    DeviceWarning,
-                )
-            if not failures:
-                return
+                warn(left_out(encoder.device, error), DeviceWarning)
 
     def _all_work(self, tasks: Iterator[Task]) -> list[tuple[Encoder, BaseException]]:
+        """Let each encoder work until nothing is left to begin; return those that failed."""
+        failures: list[tuple[Encoder, BaseException]] = []
         if len(self._encoders) == 1:
-            outcomes = [self._try(self._encoders[0], tasks)]
+            self._try(self._encoders[0], tasks, failures)
         else:
             with ThreadPoolExecutor(len(self._encoders), thread_name_prefix="skbert-device") as threads:
                 try:
-                    futures = [threads.submit(self._try, encoder, tasks) for encoder in self._encoders]
-                    outcomes = [future.result() for future in futures]
+                    for future in [threads.submit(self._try, encoder, tasks, failures) for encoder in self._encoders]:
+                        future.result()
                 except BaseException:
                     self._stop = True  # the pool's end waits for the batches that are being run
                     raise
-        return [(encoder, error) for encoder, error in zip(self._encoders, outcomes, strict=True) if error is not None]
+        if self._error is not None:
+            raise self._error
+        return failures
 
-    def _try(self, encoder: Encoder, tasks: Iterator[Task]) -> BaseException | None:
+    def _try(self, encoder: Encoder, tasks: Iterator[Task], failures: list[tuple[Encoder, BaseException]]) -> None:
         try:
             self._work(encoder, tasks)
         except _DeviceFailedError as failure:
-            return failure.__cause__
-        except BaseException:
+            failures.append((encoder, failure.error))
+        except BaseException as error:
             self._stop = True
-            raise
-        return None
+            self._error = self._error or error  # of several, the first
 
     def _work(self, encoder: Encoder, tasks: Iterator[Task]) -> None:
         begun: deque[tuple[Task, Callable[[], np.ndarray]]] = deque()  # on a GPU several wait while it works
@@ -144,4 +152,4 @@ class Crew:
         except SkbertError:
             raise
         except (RuntimeError, MemoryError) as error:  # what torch raises when a device cannot go on
-            raise _DeviceFailedError from error
+            raise _DeviceFailedError(error) from error

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from skbert._engine.ahead import Ahead
 from skbert._engine.batching import plan_batches
 from skbert._engine.chunks import Chunks
-from skbert._engine.crew import Crew, Task
+from skbert._engine.crew import Crew, Task, left_out
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.registry import get_encoder
 from skbert._engine.sources import ModelFiles
@@ -25,7 +25,14 @@ from skbert._engine.spec import EncoderSpec, Unit, text_key
 from skbert._engine.table import SequenceTable, tabulate
 from skbert._store.base import VectorStore
 from skbert._warnings import warn
-from skbert.exceptions import CacheWarning, InvalidParameterError, TextInputError, TruncationWarning
+from skbert.exceptions import (
+    CacheWarning,
+    DeviceError,
+    DeviceWarning,
+    InvalidParameterError,
+    TextInputError,
+    TruncationWarning,
+)
 
 if TYPE_CHECKING:
     from skbert._engine.encoder import Encoder
@@ -290,7 +297,18 @@ class _Job:
     def _load(self) -> Crew:
         files, dtype, store = self.options.files, self.options.dtype, self.options.store
         devices = self.options.devices
-        encoders = [get_encoder(files, device, dtype, devices[:k].count(device)) for k, device in enumerate(devices)]
+        encoders, errors = [], []
+        for k, device in enumerate(devices):
+            try:
+                encoders.append(get_encoder(files, device, dtype, devices[:k].count(device)))
+            except DeviceError:
+                raise
+            except RuntimeError as error:  # torch's own; what is wrong with the files has other classes
+                errors.append((device, error))
+        if not encoders:
+            raise errors[0][1]
+        for failed in errors:
+            warn(left_out(*failed), DeviceWarning)
         self._check_room(encoders[0])
         if store is not None:
             for unit, namespace in self.namespaces.items():
