@@ -20,8 +20,9 @@ from skbert._engine.chunks import Chunks
 from skbert._engine.crew import Crew, Task, left_out
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.registry import get_encoder
+from skbert._engine.shelf import Shelf
 from skbert._engine.sources import ModelFiles
-from skbert._engine.spec import EncoderSpec, Unit, text_key
+from skbert._engine.spec import EncoderSpec, Unit
 from skbert._engine.table import SequenceTable, tabulate
 from skbert._store.base import VectorStore
 from skbert._warnings import warn
@@ -117,14 +118,11 @@ class _Job:
         extra = options.extra_units if options.store is not None else ()
         self.units = tuple(dict.fromkeys((*spec.units, *extra)))
         self.columns = [self.units.index(unit) for unit in spec.units]
-        self.n_found = self.n_embedded = self.n_dropped = 0  # texts, texts, vectors
+        self.n_found = self.n_embedded = 0
         self.warned_of_eviction = False
         self.done = np.zeros(len(self.texts), dtype=bool)  # found in the store
         self.first_only = self._reads_first_tokens_only()
-        if options.store is not None:
-            self.keys = [text_key(text) for text in self.texts]
-            self.namespaces = {unit: spec.namespace(unit) for unit in self.units}
-            self.stored = {unit: np.zeros(len(self.texts), dtype=bool) for unit in spec.units}
+        self.shelf = Shelf(options.store, self.texts, spec, self.units, self.width)
 
     def _reads_first_tokens_only(self) -> bool:
         """Say whether of the highest layer only first tokens are pooled; with a store and without it the same."""
@@ -138,77 +136,26 @@ class _Job:
 
     def look_up(self) -> None:
         """Fill in what the store has."""
-        if self.options.store is None:
-            return
-        self.missing = self.missing[~self._take_stored(self.missing)]
+        if self.options.store is not None:
+            self.missing = self.missing[~self._take_stored(self.missing)]
 
     def _take_stored(self, places: np.ndarray) -> np.ndarray:
         """Copy stored vectors of the texts at `places` to the output; say which texts had all units stored."""
-        store = self.options.store
         found = np.zeros(len(places), dtype=bool)
-        if store is None:
-            return found
-        size = (self.width + 1) * self.out.itemsize
         for start in range(0, len(places), _LOOK_UP):
             part = places[start : start + _LOOK_UP]
-            keys = [self.keys[place] for place in part.tolist()]
-            columns = [store.get_many(self.namespaces[unit], keys, size) for unit in self.spec.units]
-            whole = np.logical_and.reduce([mask for mask, _ in columns])
-            for unit, (mask, _) in zip(self.spec.units, columns, strict=True):
-                self.stored[unit][part] = mask
-            if whole.any():
-                values = [rows if mask.sum() == whole.sum() else rows[whole[mask]] for mask, rows in columns]
-                self._place_stored(part[whole], values)
+            whole, vectors, cut = self.shelf.take(part)
             found[start : start + _LOOK_UP] = whole
+            rows = self.rows[part[whole]]
+            for k, column in enumerate(vectors):
+                self.out[rows, k * self.width : (k + 1) * self.width] = column
+            self.cut[part[whole]] = cut
         self.n_found += int(found.sum())
         return found
 
-    def _place_stored(self, places: np.ndarray, values: list[np.ndarray]) -> None:
-        rows = self.rows[places]
-        for k, column in enumerate(values):
-            block = column.view(np.float32)
-            self.out[rows, k * self.width : (k + 1) * self.width] = block[:, :-1]
-        self.cut[places] = np.ascontiguousarray(block[:, -1]).view(np.uint32)  # the same with every unit
-
-    def _put(self, places: np.ndarray, vectors: np.ndarray) -> None:
-        """Store the vectors (n, units, width) of the texts at `places`.
-
-        A value is the vector, and behind it how many tokens the text lost, so
-        that a stored text is warned of, or refused, like a new one.
-        """
-        self.n_embedded += len(places)
-        store = self.options.store
-        if store is None:
-            return
-        cut = self.cut[places].view(np.float32)
-        for k, unit in enumerate(self.units):
-            # What is stored stays: the same call shall find the same bits again, whatever other calls came between.
-            # Of the units asked for it is known what is stored and sound.
-            asked = unit in self.stored
-            new = np.flatnonzero(~self.stored[unit][places]) if asked else np.arange(len(places))
-            block = np.empty((len(new), self.width + 1), dtype=np.float32)  # the store may keep it: one for each unit
-            block[:, :-1] = vectors[new, k]
-            block[:, -1] = cut[new]
-            keys = [self.keys[place] for place in places[new].tolist()]
-            store.put_many(self.namespaces[unit], keys, block.view(np.uint8), overwrite=asked)
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait until nobody else who shares the store works with this model; at the end everything put is kept."""
-        store = self.options.store
-        if store is None:
-            yield
-            return
-        with store.turn(self.spec.encoder_key()):
-            try:
-                yield
-            finally:
-                self.n_dropped += store.flush()
-
     def tally(self) -> None:
         """Tell the store what it was asked."""
-        if self.options.store is not None:
-            self.options.store.tally(self.n_found, self.n_embedded)
+        self.shelf.tally(self.n_found, self.n_embedded)
 
     # -- the forward -------------------------------------------------------------------------------------------
 
@@ -237,7 +184,7 @@ class _Job:
             for number, window in enumerate(windows):
                 places = np.concatenate(window)
                 self.bar.set_postfix_str("waiting for its turn")
-                with self._turn():
+                with self.shelf.turn():
                     self.bar.set_postfix_str("", refresh=False)
                     # Another thread or process may have stored some of them while this one waited. Only now is the
                     # model loaded: who finds everything never needs it, nor the device.
@@ -252,19 +199,9 @@ class _Job:
                     if crew is not None:
                         with crew.encoders[0].lock:
                             crew.run(self._tasks(prepared, len(window), crew))
-                if self.n_dropped and not self.warned_of_eviction:
+                if self.shelf.n_dropped and not self.warned_of_eviction:
                     self.warned_of_eviction = True
-                    warn(self._too_small(), CacheWarning)
-
-    def _too_small(self) -> str:
-        store = self.options.store
-        assert store is not None
-        needed = len(self.texts) * len(self.units) * store.cost((self.width + 1) * self.out.itemsize)
-        return (
-            f"{store!r} is too small and drops the vectors {store.goes_first}, which will be computed again. "
-            f"This call alone needs {needed:,} bytes: {len(self.texts):,} different texts with {len(self.units)} "
-            f"vector(s) each. Pass a larger one: {store.larger(2 * needed)}."
-        )
+                    warn(self.shelf.too_small(), CacheWarning)
 
     def _check_room(self, encoder: Encoder) -> None:
         has_pairs = any(not isinstance(text, str) for text in self.texts)
@@ -295,8 +232,7 @@ class _Job:
                 window, begin, chars = [], k, 0
 
     def _load(self) -> Crew:
-        files, dtype, store = self.options.files, self.options.dtype, self.options.store
-        devices = self.options.devices
+        files, dtype, devices = self.options.files, self.options.dtype, self.options.devices
         encoders, errors = [], []
         for k, device in enumerate(devices):
             try:
@@ -310,9 +246,7 @@ class _Job:
         for failed in errors:
             warn(left_out(*failed), DeviceWarning)
         self._check_room(encoders[0])
-        if store is not None:
-            for unit, namespace in self.namespaces.items():
-                store.describe(namespace, {"names": [self.options.name], **self.spec.facts(unit)})
+        self.shelf.describe(self.options.name)
         return Crew(encoders, self.units, self.first_only, self._deliver)
 
     def _ahead(self, portions: list[np.ndarray], encoder: Encoder) -> Ahead[np.ndarray, _Portion]:
@@ -368,7 +302,8 @@ class _Job:
         rows = self.rows[places]
         for k, column in enumerate(self.columns):
             self.out[rows, k * self.width : (k + 1) * self.width] = vectors[:, column]
-        self._put(places, vectors)
+        self.n_embedded += len(places)
+        self.shelf.put(places, vectors, self.cut[places])
         self.bar.update(len(places))
 
     # -- the end -----------------------------------------------------------------------------------------------
@@ -388,7 +323,7 @@ class _Job:
                 f"[{self.options.estimator}] asked {len(self.items):,}, different {len(self.texts):,}, "
                 f"found {self.n_found:,}, embedded {self.n_embedded:,}"
             )
-        for trouble in self.options.store.troubles() if self.options.store is not None else ():
+        for trouble in self.shelf.troubles():
             warn(trouble, CacheWarning)
         cut = np.flatnonzero(self.cut)
         if len(cut) == 0:
