@@ -26,7 +26,8 @@ NEW_ENOUGH := (3, 11) <= sys.version_info
 OLD_ENOUGH := (3, 11) <= sys.version_info < (3, 13)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format changelog-draft clean distclean
+.PHONY: help demo test test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format \
+  changelog-draft bench bench-gpu bench-plot clean distclean
 
 help:  ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +65,19 @@ format: $(STAMP)  ## put the code into its form, and mend what ruff can mend
 
 changelog-draft: $(STAMP)  ## show what the next release's part of CHANGELOG.md would say
 	$(RUN) -m towncrier build --draft
+
+bench: $(STAMP)  ## measure the speed and the memory on this CPU, in under ten minutes
+	$(RUN) benchmarks/bench_encode.py --corpora gop gop-all airline --texts 400 --stages $(ARGS)
+	$(RUN) benchmarks/bench_encode.py --corpora imdb imdb-own few one --texts 50 --stages $(ARGS)
+	$(RUN) benchmarks/bench_encode.py --models base --corpora gop --texts 60 --stages $(ARGS)
+	$(RUN) benchmarks/bench_encode.py --models large --corpora gop --texts 20 --rounds 2 --stages $(ARGS)
+	$(RUN) benchmarks/bench_memory.py
+
+bench-gpu:  ## test and measure on a GPU: one command, eight minutes, no network; needs no environment, only PYTHON
+	PYTHON="$(or $(PYTHON),python3)" bash benchmarks/gpu.sh $(ARGS)
+
+bench-plot: $(STAMP)  ## write the picture and the tables of docs/speed.md from what was measured
+	$(RUN) benchmarks/plot_results.py $(ARGS)
 
 clean:  ## remove caches and build products
 	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov demo_output

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the clock, the tweets, and how a row tells where and with what it was measured."""
+"""What the benchmarks share: the clock, the memory, and how a row tells where and with what it was measured."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from skbert.datasets import load_gop_debate, load_sample_tweets
-
-RESULTS = Path(__file__).parent / "results"
+# Another folder is for trials, whose rows nobody should keep.
+RESULTS = Path(os.environ.get("SKBERT_RESULTS") or Path(__file__).parent / "results")
 # They decide how threads wait for each other, and with that, on a busy machine, more than anything measured here.
 _THREAD_SETTINGS = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LOAD = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # before this process adds to it
@@ -41,16 +40,24 @@ def paired_ratios(numerators, denominators):
     return round(statistics.median(ratios), 3), [round(ratio, 3) for ratio in ratios]
 
 
-def tweets(count, *, copies=False):
-    """Return what the texts are, and `count` of them with their labels, drawn without favour; different ones or not."""
-    source = "GOP tweets" if os.environ.get("SKBERT_DATA") else "sample tweets"
-    X, y = (load_gop_debate if source == "GOP tweets" else load_sample_tweets)(return_X_y=True)
-    first = {}
-    for row, text in enumerate(X):
-        first.setdefault(text, row)
-    rows = np.arange(len(X)) if copies else np.array(list(first.values()))
-    rows = rows[np.random.default_rng(0).permutation(len(rows))[:count]]
-    return source, [X[row] for row in rows], y[rows]
+def memory_of_process():
+    """Return peak and present bytes of this process, and how many of these are mapped files; None where unknown.
+
+    The peak of getrusage will not do: a new process inherits that of its parent.
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return {key: 1024 * int(lines[key].split()[0]) for key in ("VmHWM", "VmRSS", "RssFile")}
+    except (OSError, KeyError):
+        return None
+
+
+def forget_peak():
+    """Let the peak start again from what this process has now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        print("The peak of memory cannot be reset here, and will hold that of the imports.", file=sys.stderr)
 
 
 def processor():
@@ -62,21 +69,25 @@ def processor():
         return platform.processor()
 
 
-def new_row(what, *modules):
-    """Return the beginning of a row: the day, what is measured, the machine, and the versions of `modules`."""
+def new_row(what, *modules, device="cpu"):
+    """Return the beginning of a row: the day, what is measured, the machine, and the versions of `modules`.
+
+    A module that is not installed is None and has none.
+    """
+    gpu = [torch.cuda.get_device_name()] if device == "cuda" else []
     settings = [f"{name}={os.environ[name]}" for name in _THREAD_SETTINGS if name in os.environ]
     return {
         "date": datetime.date.today().isoformat(),
         "what": what,
-        "machine": ", ".join([processor(), f"{torch.get_num_threads()} threads", *settings]),
+        "machine": ", ".join([*gpu, processor(), f"{torch.get_num_threads()} threads", *settings]),
         "load_before": _LOAD,
-        "versions": {"python": platform.python_version(), **{m.__name__: m.__version__ for m in modules}},
+        "versions": {"python": platform.python_version(), **{m.__name__: m.__version__ for m in modules if m}},
     }
 
 
 def write_row(name, row):
-    """Print a row and append it to ``results/<name>.jsonl``."""
-    RESULTS.mkdir(exist_ok=True)
+    """Print a row and append it to ``<name>.jsonl`` in the folder of results."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
     with (RESULTS / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row, indent=1))

@@ -28,7 +28,8 @@ import sentence_transformers
 import sklearn
 import torch
 import transformers
-from _common import clocked, new_row, paired_ratios, tweets, write_row
+from _common import clocked, new_row, paired_ratios, write_row
+from _corpora import tweets
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline

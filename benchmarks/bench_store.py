@@ -23,7 +23,6 @@ import json
 import os
 import pstats
 import statistics
-import string
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,9 @@ import numpy as np
 import sklearn
 import torch
 import transformers
-from _common import clocked, new_row, paired_ratios, timed, write_row
+from _common import clocked, forget_peak, memory_of_process, new_row, paired_ratios, timed, write_row
+from _corpora import make_texts
+from _models import write_tiny
 
 from skbert import BertEmbedder, MemoryStore, cache_info
 
@@ -42,39 +43,6 @@ WIDTH = 384
 PARTS = 20
 ROOM = 2**30  # bytes in memory: more than is needed, so that nothing is dropped
 GOALS = {"memory": 300_000, "disk": 80_000}
-
-
-def make_words():
-    """Return 2,000 words of eight letters."""
-    letters = np.random.default_rng(0).choice(list(string.ascii_lowercase), (2_000, 8))
-    return ["".join(word) for word in letters]
-
-
-def make_texts(count):
-    """Return different texts of ten words, as long as a tweet but of few tokens, which keeps the cold runs short."""
-    words = np.array(make_words())
-    draws = np.random.default_rng(1).integers(len(words), size=(count, 10))
-    texts = [" ".join(row) for row in words[draws]]
-    assert len(set(texts)) == count
-    return texts
-
-
-def build_model(folder):
-    """Write a random BERT of one layer to `folder`, with a tokenizer that knows the words, and return the folder."""
-    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *make_words()]
-    vocab = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
-    transformers.BertTokenizer(vocab=vocab, model_max_length=64).save_pretrained(folder)
-    config = transformers.BertConfig(
-        vocab_size=len(vocab),
-        hidden_size=WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=6,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    torch.manual_seed(0)
-    transformers.BertModel(config).save_pretrained(folder)
-    return str(folder)
 
 
 def embedder(model, cache, *, normalize=False, layers=-1):
@@ -126,26 +94,6 @@ def run_warm(model, texts, caches, rounds, expected, **settings):
             del found  # or the next round would need room for two
             rates[way].append(len(texts) / seconds)
     return rates
-
-
-def memory_of_process():
-    """Return peak and present bytes of this process, and how many of these are mapped files; None where unknown.
-
-    The peak of getrusage will not do: a new process inherits that of its parent.
-    """
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return {key: 1024 * int(lines[key].split()[0]) for key in ("VmHWM", "VmRSS", "RssFile")}
-    except (OSError, KeyError):
-        return None
-
-
-def forget_peak():
-    """Let the peak start again from what this process has now."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        print("The peak of memory cannot be reset here, and will hold that of the imports.", file=sys.stderr)
 
 
 def child(model, folder, count, rounds):
@@ -250,7 +198,7 @@ def main():
 
     texts = make_texts(options.texts)
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        model = build_model(os.path.join(place, "model"))
+        model = write_tiny(os.path.join(place, "model"))
         fields, caches = measure(model, texts, os.path.join(place, "store"), options.rounds)
         row = new_row(
             f"warm transform of {len(texts)} different texts of {len(texts[0])} characters, {WIDTH} wide, float32",

@@ -10,6 +10,8 @@ import torch
 
 from skbert import BertEmbedder
 from skbert._engine import devices, stack
+from skbert._engine.registry import get_encoder
+from skbert.exceptions import DeviceError
 
 GPU = torch.device("cuda", 0)
 
@@ -73,6 +75,16 @@ def test_a_cpu_makes_float32_of_auto():
     """One dtype for all devices, since it is part of a vector's identity."""
     assert devices.resolve_dtype("auto", [torch.device("cpu")]) is torch.float32
     assert devices.resolve_dtype("auto", [GPU, torch.device("cpu")]) is torch.float32
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:3"])
+def test_a_fork_may_name_a_gpu_that_it_cannot_have(monkeypatch, name):
+    """Its texts may all be in a store: that the GPU is out of reach is said when it is needed, not before."""
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    (device,) = devices.resolve_devices(name, "BertEmbedder")
+    assert device == torch.device("cuda", 3 if name == "cuda:3" else 0)
+    with pytest.raises(DeviceError, match=f"device='{device}' cannot be used in this process .* forked"):
+        get_encoder(None, device, torch.float32)
 
 
 @pytest.mark.parametrize("allowed", ["high", "medium", "highest"])

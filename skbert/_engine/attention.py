@@ -114,7 +114,8 @@ def attend(
     Parameters
     ----------
     query : tensor of shape (tokens, heads, size)
-        Or (n_texts, heads, size): the first token of each text only.
+        Or (n_texts, heads, size): the first token of each text only. Rows
+        behind the last text give 0, where runs are attended to.
     key, value : tensor of shape (tokens, heads, size)
         May be views into one another's memory; the last axis is contiguous.
     layout : PackedLayout
@@ -128,7 +129,8 @@ def attend(
     -------
     tensor of the shape of `query`, contiguous
     """
-    first_only = len(query) != len(key)  # a text of one token is its own first
+    # A text of one token is its own first.
+    first_only = len(query) == len(layout.lengths) and len(query) != len(key)
     if layout.varlen:
         return _by_borders(query, key, value, scaling, sliding_window, layout, first_only)
     return _by_runs(query, key, value, scaling, sliding_window, layout, first_only)
@@ -167,6 +169,7 @@ def _by_runs(
 ) -> torch.Tensor:
     heads, size = query.shape[1:]
     out = query.new_empty(query.shape)
+    out[layout.lengths.sum() :] = 0  # rows that belong to no text
     text = 0
     for first, count, length in layout.runs:
         span = slice(first, first + count * length)

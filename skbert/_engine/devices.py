@@ -62,13 +62,16 @@ def resolve_devices(device: str | Sequence[str], estimator: str) -> tuple[torch.
 
 
 def _resolve_one(name: str, estimator: str) -> torch.device:
+    # In a fork of a process that used CUDA torch may no longer see a device, and yet all texts may be found in a store:
+    # whether it can be had is asked when it is needed.
+    forked = torch.cuda._is_in_bad_fork()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if forked or torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     found = torch.device(name)
     if found.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = 0 if found.index is None else found.index
-        if index >= count:
+        if index >= count and not forked:
             msg = (
                 f"The 'device' parameter of {estimator} must be a device that is there, and torch sees {count} CUDA "
                 f"device(s). Got {name!r} instead. Use device='auto' or device='cpu'."

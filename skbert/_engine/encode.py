@@ -250,8 +250,9 @@ class _Job:
         return Crew(encoders, self.units, self.first_only, self._deliver)
 
     def _ahead(self, portions: list[np.ndarray], encoder: Encoder) -> Ahead[np.ndarray, _Portion]:
-        # A CPU has no time that tokenising could use. Beside a GPU one thread prepares what the other has tokenised.
-        depth, threads = (3, 2) if encoder.device.type == "cuda" else (0, 1)
+        # A CPU has no time that tokenising could use, and one portion nothing to overlap with. Beside a GPU one thread
+        # lays out what the other has tokenised.
+        depth, threads = (3, 2) if encoder.device.type == "cuda" and len(portions) > 1 else (0, 1)
         return Ahead(lambda places: self._tokenize(places, encoder), portions, depth=depth, threads=threads)
 
     def _tasks(self, prepared: Iterator[tuple[np.ndarray, _Portion]], count: int, crew: Crew) -> Iterator[Task]:

@@ -22,6 +22,8 @@ from skbert._engine.attention import PackedLayout, attend
 
 __all__ = ["LayerStack"]
 
+_ROWS = 64  # see `_rounded`
+
 
 class _Norm(NamedTuple):
     weight: torch.Tensor
@@ -140,13 +142,15 @@ class LayerStack:
         states : tensor of shape (tokens, width)
             Of shape (n_texts, width) with `first_only` at the highest layer.
         """
-        top = max(layers)
+        top, tokens = max(layers), len(states)
         if 0 in layers:
             yield 0, states[layout.borders[:-1].long()] if first_only and top == 0 else states
+        if states.device.type == "cpu":
+            states = _rounded(states)
         for number, layer in enumerate(self._layers[:top], start=1):
             states = self._step(layer, states, layout, first_only=first_only and number == top)
             if number in layers:
-                yield number, states
+                yield number, states[:tokens]
 
     def _step(self, layer: _Layer, states: torch.Tensor, layout: PackedLayout, *, first_only: bool) -> torch.Tensor:
         width = states.shape[1]
@@ -159,6 +163,17 @@ class LayerStack:
         middle = layer.norm(layer.out(attended).add_(states))
         inner = layer.up(middle, gelu=True) if layer.activation is None else layer.activation(layer.up(middle))
         return layer.last_norm(layer.down(inner).add_(middle))
+
+
+def _rounded(states: torch.Tensor) -> torch.Tensor:
+    """Add rows of zeros, which belong to no text, up to a round number of rows.
+
+    Batches of 2,031 and of 2,045 tokens would leave holes of nearly fitting
+    size behind them in the memory, and oneDNN prepares a product anew for each
+    number of rows.
+    """
+    extra = -len(states) % _ROWS if len(states) >= 16 * _ROWS else 0  # few rows in a small batch cost too much
+    return torch.cat([states, states.new_zeros(extra, states.shape[1])]) if extra else states
 
 
 def _parts_of(block: Any) -> _Layer:
