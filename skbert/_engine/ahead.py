@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,8 +59,5 @@ class Ahead(Generic[Item, Made]):
 
     def _fill(self) -> None:
         assert self._threads is not None
-        while len(self._waiting) <= self._depth:
-            item = next(self._items, None)
-            if item is None:
-                return
+        for item in itertools.islice(self._items, self._depth - len(self._waiting)):
             self._waiting.append((item, self._threads.submit(self._function, item)))

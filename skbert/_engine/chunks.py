@@ -26,7 +26,8 @@ class Chunks:
     """
 
     def __init__(self, owners: np.ndarray, weights: np.ndarray) -> None:
-        self._owners, self._weights = owners, weights.astype(np.float32)
+        # In double, as the sums over them: a book has thousands of chunks.
+        self._owners, self._weights = owners, weights.astype(np.float64)
         _, places, counts = np.unique(owners, return_inverse=True, return_counts=True)
         self._counts = counts[places]  # for each sequence: how many its text has
         self._chunked = bool((counts > 1).any())

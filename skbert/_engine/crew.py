@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence as Rows
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -43,12 +43,28 @@ def left_out(device: torch.device, error: BaseException) -> str:
     return f"The device {str(device)!r} failed and is left out; the others do its work. {reason}"
 
 
+def _raise_and_forget(errors: list[BaseException], *holders: list[Any]) -> NoReturn:
+    """Raise the first of `errors`, and let nothing that its traceback reaches hold it.
+
+    Such a circle would keep the tensors of a forward that ran out of memory until the garbage is collected.
+    """
+    error = errors[0]
+    errors.clear()
+    for holder in holders:
+        holder.clear()
+    try:
+        raise error
+    finally:
+        del error
+
+
 class Crew:
     """Run tasks on encoders, one thread for each; with a single encoder in the caller's own.
 
     Each takes the next batch when it has room for one, so that a faster device
     does more. A device that fails gives its unfinished batches to the others,
-    and is left out from then on; when the last one fails, its error is raised.
+    and is left out from then on, with a warning. When the last one fails, its
+    error is raised; of several that fail together, the first error.
 
     Parameters
     ----------
@@ -85,7 +101,7 @@ class Crew:
         self._stop, self._error = False, None
         while failures := self._all_work(tasks):
             if len(failures) == len(self._encoders):
-                raise failures[0][1]
+                _raise_and_forget([error for _, error in failures], failures)
             for encoder, error in failures:
                 self._encoders.remove(encoder)
                 warn(left_out(encoder.device, error), DeviceWarning)
@@ -104,7 +120,8 @@ class Crew:
                     self._stop = True  # the pool's end waits for the batches that are being run
                     raise
         if self._error is not None:
-            raise self._error
+            errors, self._error = [self._error], None
+            _raise_and_forget(errors)
         return failures
 
     def _try(self, encoder: Encoder, tasks: Iterator[Task], failures: list[tuple[Encoder, BaseException]]) -> None:

@@ -93,8 +93,11 @@ def encode(items: list[Text], spec: EncoderSpec, options: EncodeOptions) -> np.n
     try:
         job.look_up()
         job.embed_missing()
-    finally:
-        job.tally()
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            job.tally()
+        raise
+    job.tally()
     job.finish()
     return job.out
 

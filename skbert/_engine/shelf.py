@@ -108,8 +108,11 @@ class Shelf:
         with self._store.turn(self._spec.encoder_key()):
             try:
                 yield
-            finally:
-                self.n_dropped += self._store.flush()
+            except BaseException:
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    self._store.flush()
+                raise
+            self.n_dropped += self._store.flush()
 
     def describe(self, name: str) -> None:
         """Tell the store what its vectors are, and how the user calls their model."""
