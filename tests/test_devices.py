@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 
 import numpy as np
 import pytest
 import torch
 
-from skbert import BertEmbedder
+from skbert import BertEmbedder, release_models
 from skbert._engine import devices, stack
 from skbert._engine.registry import get_encoder
 from skbert.exceptions import DeviceError
@@ -109,3 +110,34 @@ def test_float32_is_exact_though_the_user_allows_less(tiny_bert_folder, monkeypa
     finally:
         torch.set_float32_matmul_precision(before)
         switch.fp32_precision = "none"  # as it was: torch sets it, and never takes it back
+
+
+@contextlib.contextmanager
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+MODES = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "a default device": lambda: torch.device("meta"),
+    "a default dtype": double_by_default,
+    "gradients": torch.enable_grad,
+    "inference": torch.inference_mode,
+}
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_users_modes_of_torch_change_nothing(tiny_bert_folder, mode, loaded):
+    """Vectors are float32 vectors, wherever the call stands, and whether or not the model is loaded there."""
+    texts = ["the cup is full", "a"]
+    expected = BertEmbedder(tiny_bert_folder, device="cpu", cache=None).transform(texts)
+    if not loaded:
+        release_models()
+    with MODES[mode]():
+        found = BertEmbedder(tiny_bert_folder, device="cpu", cache=None).transform(texts)
+    assert np.array_equal(found, expected)

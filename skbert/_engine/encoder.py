@@ -152,13 +152,21 @@ class Encoder:
     def _run_once(self, batch: SequenceTable, units: Rows[Unit], first_only: bool) -> Callable[[], np.ndarray]:
         layers = {unit.layer for unit in units}
         pooled: dict[Unit, torch.Tensor] = {}
-        with torch.inference_mode(), exact_float32(self.device, self.dtype):
+        with self._mode():
             layout, inputs = self._inputs(batch)
             for layer, states in self._states(batch, layout, inputs, layers, first_only):
                 for unit in units:
                     if unit.layer == layer:
                         pooled[unit] = self._pool(states, layout, unit.pooling)
             return self._fetch(torch.stack([pooled[unit] for unit in units], dim=1))
+
+    @contextlib.contextmanager
+    def _mode(self) -> Iterator[None]:
+        """Compute without gradients, in the dtype asked for whatever the caller's modes, on the current device."""
+        current = torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
+        as_asked = torch.autocast(self.device.type, enabled=False)
+        with current, as_asked, torch.inference_mode(), exact_float32(self.device, self.dtype):
+            yield
 
     def _fetch(self, pooled: torch.Tensor) -> Callable[[], np.ndarray]:
         """Bring vectors to the CPU; from a GPU beside its further work, without waiting here."""
@@ -167,7 +175,7 @@ class Encoder:
             return lambda: vectors
         if self._copies is None:
             self._copies = torch.cuda.Stream(self.device)
-        host = torch.empty(pooled.shape, dtype=pooled.dtype, pin_memory=True)
+        host = torch.empty(pooled.shape, dtype=pooled.dtype, device="cpu", pin_memory=True)
         self._copies.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._copies):
             host.copy_(pooled, non_blocking=True)
@@ -293,7 +301,7 @@ class Encoder:
 
     def _last_states(self, form: str, probes: SequenceTable) -> torch.Tensor:
         self._use(form)
-        with torch.inference_mode(), exact_float32(self.device, self.dtype):
+        with self._mode():
             layout, inputs = self._inputs(probes)
             (_, states), *_ = self._states(probes, layout, inputs, {self._last})
             return states.float()

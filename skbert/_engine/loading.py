@@ -50,7 +50,8 @@ def load_model(files: ModelFiles) -> tuple[Any, Any, int]:
     """Return the frozen model without its pooler, the pooler or None, and the padding id."""
     try:
         # fork_rng: transformers draws random values for weights that a file lacks, from the user's own generator.
-        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        # torch.device: the user's default device may be another.
+        with quiet_transformers(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
             config = transformers.AutoConfig.from_pretrained(
                 files.folder, local_files_only=True, trust_remote_code=False
             )

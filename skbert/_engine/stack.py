@@ -64,7 +64,7 @@ def _ordered(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor | None:
         return None
     try:
         ordered = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-        probe = torch.linspace(-1, 1, 3 * weight.shape[1]).view(3, -1)
+        probe = torch.linspace(-1, 1, 3 * weight.shape[1], dtype=weight.dtype, device=weight.device).view(3, -1)
         found = _ordered_product(probe, ordered, bias, "gelu")
     except (RuntimeError, AttributeError, TypeError):
         return None
@@ -208,5 +208,5 @@ def _norm_of(module: Any) -> _Norm:
 
 
 def _is_exact_gelu(activation: Callable[[torch.Tensor], torch.Tensor]) -> bool:
-    probe = torch.linspace(-4, 4, 41)
+    probe = torch.linspace(-4, 4, 41, dtype=torch.float32, device="cpu")
     return torch.equal(activation(probe), torch.nn.functional.gelu(probe))
