@@ -22,8 +22,6 @@ from skbert._engine.attention import PackedLayout, attend
 
 __all__ = ["LayerStack"]
 
-_ROWS = 64  # see `_rounded`
-
 
 class _Norm(NamedTuple):
     weight: torch.Tensor
@@ -145,12 +143,11 @@ class LayerStack:
         top, tokens = max(layers), len(states)
         if 0 in layers:
             yield 0, states[layout.borders[:-1].long()] if first_only and top == 0 else states
-        if states.device.type == "cpu":
-            states = _rounded(states)
+        states = _rounded(states)
         for number, layer in enumerate(self._layers[:top], start=1):
             states = self._step(layer, states, layout, first_only=first_only and number == top)
             if number in layers:
-                yield number, states[:tokens]
+                yield number, states[: len(layout.lengths) if first_only and number == top else tokens]
 
     def _step(self, layer: _Layer, states: torch.Tensor, layout: PackedLayout, *, first_only: bool) -> torch.Tensor:
         width = states.shape[1]
@@ -158,22 +155,28 @@ class LayerStack:
         query, key, value = qkv.unbind(1)
         if first_only:
             firsts = layout.borders[:-1].long()
-            query, states = query[firsts], states[firsts]
+            query, states = query[firsts], _rounded(states[firsts])
         attended = attend(query, key, value, layout, self._scaling).view(len(query), width)
+        if first_only:
+            attended = _rounded(attended)
         middle = layer.norm(layer.out(attended).add_(states))
         inner = layer.up(middle, gelu=True) if layer.activation is None else layer.activation(layer.up(middle))
         return layer.last_norm(layer.down(inner).add_(middle))
 
 
 def _rounded(states: torch.Tensor) -> torch.Tensor:
-    """Add rows of zeros, which belong to no text, up to a round number of rows.
+    """On a CPU, add rows of zeros, which belong to no text, up to a round number of rows.
 
-    Batches of 2,031 and of 2,045 tokens would leave holes of nearly fitting
-    size behind them in the memory, and oneDNN prepares a product anew for each
-    number of rows.
+    oneDNN prepares a product for each number of rows and keeps up to a
+    thousand of them, 150 kB each; and batches of 2,031 and of 2,045 tokens
+    leave holes of nearly fitting size behind them in the memory. Together that
+    was 300 MB. There are 56 round numbers up to 2,048.
     """
-    extra = -len(states) % _ROWS if len(states) >= 16 * _ROWS else 0  # few rows in a small batch cost too much
-    return torch.cat([states, states.new_zeros(extra, states.shape[1])]) if extra else states
+    rows = len(states)
+    extra = -rows % (64 if rows >= 512 else 32 if rows >= 256 else 16 if rows >= 128 else 8)
+    if states.device.type != "cpu" or not extra:
+        return states
+    return torch.cat([states, states.new_zeros(extra, states.shape[1])])
 
 
 def _parts_of(block: Any) -> _Layer:
