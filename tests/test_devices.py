@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import torch
 from skbert import BertEmbedder, release_models
 from skbert._engine import devices, stack
 from skbert._engine.registry import get_encoder
+from skbert._engine.sources import resolve_model
+from skbert._engine.spec import Unit
+from skbert._engine.table import tabulate
 from skbert.exceptions import DeviceError
 
 GPU = torch.device("cuda", 0)
@@ -141,3 +145,54 @@ def test_the_users_modes_of_torch_change_nothing(tiny_bert_folder, mode, loaded)
     with MODES[mode]():
         found = BertEmbedder(tiny_bert_folder, device="cpu", cache=None).transform(texts)
     assert np.array_equal(found, expected)
+
+
+def test_threads_that_compute_at_once_stay_exact_together(tiny_bert_folder, monkeypatch):
+    """The one that ends first does not put the user's switch back while another computes."""
+    switch, run, seen = torch.backends.mkldnn.matmul, stack.LayerStack.run, []
+    both, ended = threading.Barrier(2), threading.Event()
+
+    def slow(*args, **kwargs):
+        if threading.current_thread().name == "last":
+            both.wait(20)
+            ended.wait(20)
+        elif threading.current_thread().name == "first":
+            both.wait(20)
+        seen.append(switch.fp32_precision)
+        return run(*args, **kwargs)
+
+    def compute(encoder):
+        encoder.run(tabulate([[5, 6, 7]], [None], encoder.template, 16, "truncate")[0], [Unit(2, "mean")])
+        if threading.current_thread().name == "first":
+            ended.set()
+
+    encoders = [get_encoder(resolve_model(tiny_bert_folder), torch.device("cpu"), torch.float32, k) for k in (0, 1)]
+    monkeypatch.setattr(stack.LayerStack, "run", slow)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        threads = [
+            threading.Thread(target=compute, args=(encoder,), name=name)
+            for encoder, name in zip(encoders, ("first", "last"), strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert seen == ["ieee", "ieee"]
+        assert switch.fp32_precision == "bf16"
+    finally:
+        torch.set_float32_matmul_precision(before)
+        switch.fp32_precision = "none"
+
+
+def test_a_general_switch_goes_on_to_hold(tiny_bert_folder):
+    """What the user allows for all of torch is not pinned to matrix products, so that he can take it back."""
+    before = torch.backends.fp32_precision
+    torch.backends.fp32_precision = "tf32"
+    try:
+        BertEmbedder(tiny_bert_folder, device="cpu", cache=None).transform(["a"])
+        torch.backends.fp32_precision = "ieee"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = before

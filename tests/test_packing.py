@@ -12,6 +12,7 @@ from skbert import BertEmbedder, release_models
 from skbert._engine.devices import half_bound
 from skbert._engine.registry import get_encoder
 from skbert._engine.sources import resolve_model
+from skbert._engine.stack import LayerStack
 from tests._models import FAMILIES, build_tiny_model
 from tests._reference import padded_vectors, relative_difference
 
@@ -138,6 +139,19 @@ def test_other_layers_than_berts_are_left_to_transformers(tmp_path):
     release_models()
 
 
+def test_layers_that_see_less_of_a_long_text_are_no_bert(tmp_path):
+    """Longformer's layers hold all that BERT's do, and do the same on a text within their window."""
+    settings = {"attention_window": 128, "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2}
+    settings |= {"num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 600, "pad_token_id": 1}
+    folder = build_tiny_model(tmp_path, "roberta", seed=4)
+    config = transformers.AutoConfig.for_model("longformer", **settings)
+    assert LayerStack.of(transformers.AutoModel.from_config(config)) is None
+    model = transformers.AutoModel.from_config(config)
+    model.config.attention_window = 0  # nor where only their parts tell them apart
+    assert LayerStack.of(model) is None
+    assert LayerStack.of(transformers.AutoModel.from_pretrained(folder)) is not None
+
+
 @pytest.mark.parametrize("pooling", ["cls", "pooler"])
 def test_only_first_tokens_are_computed_where_only_they_are_asked_for(tiny_model, family, pooling, monkeypatch):
     """The shorter way through the highest layer gives the same vectors, for one layer and for several."""
@@ -159,6 +173,21 @@ def test_only_first_tokens_are_computed_where_only_they_are_asked_for(tiny_model
                     assert cosines.min() > 0.999
                 else:
                     assert relative_difference(block, expected) < bound
+
+
+def test_memory_that_runs_short_on_load_is_told(tmp_path, monkeypatch):
+    """It does not quietly choose another form, with other bits, for as long as the process lives."""
+    folder = build_tiny_model(tmp_path, "bert", seed=9)
+
+    def never(model):
+        msg = "CUDA out of memory (made up)"
+        raise torch.OutOfMemoryError(msg)
+
+    monkeypatch.setattr(LayerStack, "of", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        BertEmbedder(folder, device="cpu", cache=None).transform(["a"])
+    monkeypatch.undo()
+    assert get_encoder(resolve_model(folder), torch.device("cpu"), torch.float32).form == "stack"
 
 
 def test_probe_texts_do_not_count_as_embedded(tmp_path):

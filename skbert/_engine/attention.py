@@ -145,7 +145,7 @@ def _by_borders(
     layout: PackedLayout,
     first_only: bool,
 ) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # where torch is too old for it, no layout says varlen
+    from torch.nn.attention.varlen import varlen_attn
 
     # transformers counts the window with its centre, the kernel without
     window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)

@@ -19,7 +19,7 @@ from skbert.exceptions import DeviceWarning, SkbertError
 if TYPE_CHECKING:
     from skbert._engine.encoder import Encoder
 
-__all__ = ["Crew", "Task", "left_out"]
+__all__ = ["Crew", "Task", "left_out", "raise_and_forget"]
 
 
 class Task(NamedTuple):
@@ -43,7 +43,7 @@ def left_out(device: torch.device, error: BaseException) -> str:
     return f"The device {str(device)!r} failed and is left out; the others do its work. {reason}"
 
 
-def _raise_and_forget(errors: list[BaseException], *holders: list[Any]) -> NoReturn:
+def raise_and_forget(errors: list[BaseException], *holders: list[Any]) -> NoReturn:
     """Raise the first of `errors`, and let nothing that its traceback reaches hold it.
 
     Such a circle would keep the tensors of a forward that ran out of memory until the garbage is collected.
@@ -101,10 +101,13 @@ class Crew:
         self._stop, self._error = False, None
         while failures := self._all_work(tasks):
             if len(failures) == len(self._encoders):
-                _raise_and_forget([error for _, error in failures], failures)
-            for encoder, error in failures:
+                raise_and_forget([error for _, error in failures], failures)
+            messages = [left_out(encoder.device, error) for encoder, error in failures]
+            for encoder, _ in failures:
                 self._encoders.remove(encoder)
-                warn(left_out(encoder.device, error), DeviceWarning)
+            encoder = failures = None  # type: ignore[assignment]  # nor the errors, which hold what failed
+            for message in messages:
+                warn(message, DeviceWarning)
 
     def _all_work(self, tasks: Iterator[Task]) -> list[tuple[Encoder, BaseException]]:
         """Let each encoder work until nothing is left to begin; return those that failed."""
@@ -121,7 +124,7 @@ class Crew:
                     raise
         if self._error is not None:
             errors, self._error = [self._error], None
-            _raise_and_forget(errors)
+            raise_and_forget(errors)
         return failures
 
     def _try(self, encoder: Encoder, tasks: Iterator[Task], failures: list[tuple[Encoder, BaseException]]) -> None:

@@ -141,7 +141,8 @@ def auto_batch_tokens(device: torch.device, width: int) -> int:
     Returns
     -------
     int
-        On a GPU 32 to 64 thousand, and no more than a sixteenth of its memory holds.
+        On a GPU 65,536, or 2**25 numbers of hidden states if that is less (32,768
+        tokens of BERT base), and no more than a sixteenth of its memory holds.
     """
     if device.type != "cuda":
         return _BATCH_TOKENS.get(device.type, _BATCH_TOKENS["cpu"])
@@ -150,14 +151,16 @@ def auto_batch_tokens(device: torch.device, width: int) -> int:
     # At its widest a layer holds the states, their sum, and the inner states of 4 widths before and after activation;
     # in float32 to be safe. A power of two below that.
     fitting = memory // 16 // (12 * 4 * width)
-    return 1 << (max(1_024, min(fitting, _GPU_STATES // width)).bit_length() - 1)
+    return 1 << (max(1_024, min(fitting, _GPU_STATES // width, 65_536)).bit_length() - 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether a forward failed for want of memory, which a smaller batch may mend."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # has no class of its own
+    # Those of the CPU, of MPS, and of CUDA's libraries have no class of their own.
+    signs = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def refuse_bad_fork(device: torch.device) -> None:
@@ -188,25 +191,42 @@ def half_bound(dtype: torch.dtype) -> float:
 
 
 _precision_lock = threading.Lock()
+_precision: dict[str, tuple[int, str]] = {}  # how many compute on this kind of device now, and the switch before them
 
 
 @contextlib.contextmanager
 def exact_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Run float32 without TF32 and bfloat16, also where the user has allowed them, and leave his switch as it was.
 
-    ``torch.set_float32_matmul_precision`` allows them on GPUs, and on CPUs that have such units.
+    ``torch.set_float32_matmul_precision`` allows them on GPUs, and on CPUs that have such units. Threads that compute
+    at once share one switch: the first sets it, the last puts it back.
     """
     backend = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}.get(device.type)
-    if backend is None or dtype != torch.float32 or _is_exact(backend):
+    if backend is None or dtype != torch.float32:
         yield
         return
     with _precision_lock:
-        before = backend.matmul.fp32_precision
-        backend.matmul.fp32_precision = "ieee"
-        try:
-            yield
-        finally:
-            backend.matmul.fp32_precision = before
+        users, before = _precision.get(device.type, (0, ""))
+        if users == 0:
+            before = _own_precision(backend)
+            if not _is_exact(backend):
+                backend.matmul.fp32_precision = "ieee"
+        _precision[device.type] = users + 1, before
+    try:
+        yield
+    finally:
+        with _precision_lock:
+            users, before = _precision[device.type]
+            _precision[device.type] = users - 1, before
+            if users == 1 and backend.matmul.fp32_precision != before:
+                backend.matmul.fp32_precision = before
+
+
+def _own_precision(backend: Any) -> str:
+    """Return what the switch of matrix products says of its own: "none" where it shows what a more general one says."""
+    setting = str(backend.matmul.fp32_precision)
+    general = [getattr(level, "fp32_precision", "none") for level in (backend, torch.backends)]
+    return "none" if setting in general else setting
 
 
 def _is_exact(backend: Any) -> bool:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from skbert._engine.ahead import Ahead
 from skbert._engine.batching import plan_batches
 from skbert._engine.chunks import Chunks
-from skbert._engine.crew import Crew, Task, left_out
+from skbert._engine.crew import Crew, Task, left_out, raise_and_forget
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.registry import get_encoder
 from skbert._engine.shelf import Shelf
@@ -173,6 +173,8 @@ class _Job:
             return
         description = f"embedding (asked {len(self.items):,}, different {len(self.texts):,})"
         windows = list(self._windows())
+        if self.options.store is None:  # no turns to take, so that a GPU need not come to rest between them
+            windows = [[portion for window in windows for portion in window]]
         with contextlib.ExitStack() as stack:
             self.bar = stack.enter_context(
                 tqdm(
@@ -244,10 +246,12 @@ class _Job:
                 raise
             except RuntimeError as error:  # torch's own; what is wrong with the files has other classes
                 errors.append((device, error))
+        messages = [left_out(*failed) for failed in errors]
         if not encoders:
-            raise errors[0][1]
-        for failed in errors:
-            warn(left_out(*failed), DeviceWarning)
+            raise_and_forget([error for _, error in errors], errors)
+        errors.clear()
+        for message in messages:
+            warn(message, DeviceWarning)
         self._check_room(encoders[0])
         self.shelf.describe(self.options.name)
         return Crew(encoders, self.units, self.first_only, self._deliver)
@@ -270,9 +274,8 @@ class _Job:
             if budget == "auto":
                 budget = min(auto_batch_tokens(encoder.device, self.width) for encoder in encoders)
             limits = [encoder.max_tokens for encoder in encoders if encoder.max_tokens is not None]
-            batches = plan_batches(
-                portion.table.lengths[left], min([int(budget), *limits]), padded=not encoders[0].packs
-            )
+            padded = not all(encoder.packs for encoder in encoders)
+            batches = plan_batches(portion.table.lengths[left], min([int(budget), *limits]), padded=padded)
             for batch in batches:
                 places = left[batch]
                 yield Task(portion.table.take(places), (chunks, places))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence as Rows
 
@@ -62,7 +63,8 @@ class Encoder:
     depth : int
         Batches that may be started before the first one's vectors are asked for.
     lock : threading.Lock
-        Held while texts are embedded, so that threads don't embed one text twice.
+        Of the first encoder of a call, held while texts are embedded, so that threads don't embed one text twice. An
+        encoder that also works for other calls needs none.
     """
 
     def __init__(self, files: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
@@ -71,6 +73,7 @@ class Encoder:
         self.lock = threading.Lock()
         # Transformers 5.0 collects hidden states in wrappers of the model's own modules: one such forward at a time.
         self._forward_lock = threading.Lock()
+        self._count_lock = threading.Lock()
         self.n_texts = 0
         self.max_tokens: int | None = None
         self._lowercase = files.settings.lowercase
@@ -81,7 +84,7 @@ class Encoder:
         takes = inspect.signature(self._model.forward).parameters
         self._takes_segments = "token_type_ids" in takes and getattr(self._model.config, "type_vocab_size", 0) > 1
         self._stack: LayerStack | None = None
-        self._copies: torch.cuda.Stream | None = None
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._varlen = False
         self._position_start = 0
         self._choose_form(files)
@@ -137,7 +140,8 @@ class Encoder:
                     raise
                 self.max_tokens = batch.n_tokens // 2
             else:
-                self.n_texts += len(batch)
+                with self._count_lock:
+                    self.n_texts += len(batch)
                 return vectors
             # Out of the handler, so that the failed forward's tensors are gone before the next try.
             if self.device.type == "cuda":
@@ -170,11 +174,9 @@ class Encoder:
 
     def _fetch(self, pooled: torch.Tensor) -> Callable[[], np.ndarray]:
         """Bring vectors to the CPU; from a GPU beside its further work, without waiting here."""
-        if self.device.type != "cuda":
+        if self._copies is None:
             vectors = pooled.cpu().numpy()
             return lambda: vectors
-        if self._copies is None:
-            self._copies = torch.cuda.Stream(self.device)
         host = torch.empty(pooled.shape, dtype=pooled.dtype, device="cpu", pin_memory=True)
         self._copies.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._copies):
@@ -289,14 +291,16 @@ class Encoder:
         probes = self._probes()
         expected = self._last_states("padded", probes)
         scale = max(1.0, float(expected.abs().max()))
-        for form in forms:
-            for start in position_starts:
-                self._position_start = start
-                # Not every family can take a packed call at all.
-                with contextlib.suppress(RuntimeError, TypeError, ValueError, IndexError, AttributeError):
-                    found = self._last_states(form, probes)
-                    if found.shape == expected.shape and bool((found - expected).abs().max() <= bound * scale):
-                        return form
+        kernels = (True, False) if self._varlen else (False,)  # attention by borders may be missing from a build
+        for form, self._varlen, self._position_start in itertools.product(forms, kernels, position_starts):
+            try:
+                found = self._last_states(form, probes)
+            except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+                if is_out_of_memory(error):
+                    raise
+                continue  # not every family can take a packed call at all
+            if found.shape == expected.shape and bool((found - expected).abs().max() <= bound * scale):
+                return form
         return "padded"
 
     def _last_states(self, form: str, probes: SequenceTable) -> torch.Tensor:

@@ -106,8 +106,11 @@ class LayerStack:
     def of(cls, model: Any) -> LayerStack | None:
         """Take over the layers of a model, or return None where they are of another kind.
 
-        The weights are copied, in the dtype and on the device where they are.
+        They stay in their dtype and on their device; those of query, key and value are copied into one, and all of
+        them where oneDNN's order is used.
         """
+        if getattr(model.config, "attention_window", None) or hasattr(model.config, "attention_type"):
+            return None  # Longformer and BigBird see all of a short text and less of a long one
         try:
             blocks = (model.encoder if hasattr(model, "encoder") else model.transformer).layer
             parts = [_parts_of(block) for block in blocks]
@@ -191,6 +194,10 @@ def _parts_of(block: Any) -> _Layer:
         up, activation = block.intermediate.dense, block.intermediate.intermediate_act_fn
         rest = (attention.output.dense, attention.output.LayerNorm, up, activation, output.dense, output.LayerNorm)
     out, norm, up, activation, down, last_norm = rest
+    taken = sum(part.weight.numel() + part.bias.numel() for part in (*projections, out, norm, up, down, last_norm))
+    if taken != sum(weights.numel() for weights in block.parameters()):
+        msg = "the layer has parts that none of these is"
+        raise AttributeError(msg)
     qkv = _Linear(
         torch.cat([part.weight.detach() for part in projections]),
         torch.cat([part.bias.detach() for part in projections]),
