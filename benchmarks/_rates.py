@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import transformers
 
-# Tokens of one product with the model's own shapes: about what a forward of skbert has.
-_ROWS = {"cpu": 4_096, "cuda": 65_536}
+from skbert._engine.devices import auto_batch_tokens
+
 _SQUARE = {"cpu": 2_048, "cuda": 8_192}
 
 
@@ -79,7 +79,7 @@ class MatrixProducts:
     def __init__(self, config, device, dtype, *, quick=False):
         self.device, self.enough = device, 0.05 if quick else 0.4
         self.size = 512 if quick else _SQUARE[device]
-        self.rows = 256 if quick else _ROWS[device]
+        self.rows = 256 if quick else auto_batch_tokens(torch.device(device), config.hidden_size)
         kind = {"dtype": getattr(torch, dtype), "device": device}
         self._square = [torch.randn(self.size, self.size, **kind) for _ in range(2)]
         width, inner = config.hidden_size, config.intermediate_size

@@ -94,9 +94,10 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
         Of the computation; the output is always float32. "auto" is bfloat16
         on a GPU that has it, float16 on older ones, float32 elsewhere.
     batch_tokens : int or 'auto', default='auto'
-        Tokens a forward pass. "auto" is 2,048 on a CPU and, by the model's
-        width, 32,768 to 65,536 on a GPU, less on a small one. Where memory is
-        short, a batch is halved until it fits, and later ones stay as small.
+        Tokens a forward pass. "auto" is 2,048 on a CPU; on a GPU 65,536 for
+        narrow models, 32,768 for BERT base and large, less where memory is
+        small. Where it is short, a batch is halved until it fits, and later
+        ones stay as small.
     cache : None, 'memory', path, MemoryStore or DiskStore, default='memory'
         Where vectors are kept: nowhere, in one store that all embedders of the
         process share (256 MB, least recently used first out), in a folder that
@@ -140,7 +141,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     *Cost.* On two CPU cores about 200 tweets a second with all-MiniLM-L6-v2
     once, nearly all of it matrix products; a stored text costs microseconds.
     Texts are packed end to end under `batch_tokens`, without padding. Beyond
-    the output, a call of any size takes less than 500 MB with this model.
+    the output, a call of any size takes less than 500 MB there.
     Layers above the highest one asked for are not run.
 
     *Exactness.* In float32 a text's vector does not depend on the texts beside
