@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from skbert._engine.devices import half_bound
 from skbert._engine.registry import get_encoder
 from skbert._engine.sources import resolve_model
 from skbert._engine.stack import LayerStack
+from skbert.exceptions import ModelFilesError
 from tests._models import FAMILIES, build_tiny_model
 from tests._reference import padded_vectors, relative_difference
 
@@ -173,6 +176,44 @@ def test_only_first_tokens_are_computed_where_only_they_are_asked_for(tiny_model
                     assert cosines.min() > 0.999
                 else:
                     assert relative_difference(block, expected) < bound
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_probes_are_long_wherever_the_padding_stands(tmp_path, family):
+    """A padding id beyond the positions, as ModernBERT's own 50283, leaves probes in which tokens attend."""
+    folder = build_tiny_model(tmp_path, family, seed=11)
+    raw = json.loads((folder / "config.json").read_text())
+    raw |= {"pad_token_id": raw["vocab_size"] - 1, "max_position_embeddings": 64}
+    (folder / "config.json").write_text(json.dumps(raw | ({"is_decoder": True} if family == "bert" else {})))
+    encoder = get_encoder(resolve_model(folder), torch.device("cpu"), torch.float32)
+    assert encoder._probes(64).lengths.tolist() == [64, 42, 19, 11, 11, 5]
+    assert encoder.packs == (family in PACKABLE and family != "bert")  # a decoder's tokens see only those before them
+
+
+def test_a_clipped_gelu_is_not_taken_for_gelu(tmp_path):
+    """It differs only where the inner states exceed 10."""
+    folder = build_tiny_model(tmp_path, "bert", seed=12, std=3.0, hidden_act="gelu_10")
+    found = BertEmbedder(folder, cache=None, device="cpu", pooling="mean").transform(TEXTS)
+    assert relative_difference(found, padded_vectors(folder, TEXTS)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["roberta", "xlm-roberta"])
+def test_a_written_pad_has_no_position_of_its_own(tiny_model, name):
+    """These families count positions over what is no padding, also where somebody wrote it."""
+    texts = ["who <pad> won the debate", "<pad>", "a <pad> <pad> b", *TEXTS]
+    found = BertEmbedder(tiny_model(name), cache=None, device="cpu", pooling="cls").transform(texts)
+    one_by_one = [padded_vectors(tiny_model(name), [text], pooling="cls") for text in texts]
+    assert relative_difference(found, np.concatenate(one_by_one)) < 1e-5
+
+
+def test_a_model_that_is_no_encoder_is_named(tmp_path):
+    """What reads no texts alone is an error of the files, not one of transformers' innards."""
+    folder = build_tiny_model(tmp_path, "bert", seed=13)
+    size = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 4, "vocab_size": 600}
+    config = transformers.AutoConfig.for_model("t5", **size)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    with pytest.raises(ModelFilesError, match="does not run on texts alone"):
+        BertEmbedder(folder, cache=None, device="cpu", pooling="mean").transform(["a"])
 
 
 def test_memory_that_runs_short_on_load_is_told(tmp_path, monkeypatch):

@@ -142,7 +142,8 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     once, nearly all of it matrix products; a stored text costs microseconds.
     Texts are packed end to end under `batch_tokens`, without padding. Beyond
     the output, a call of any size takes less than 500 MB there.
-    Layers above the highest one asked for are not run.
+    Of BERT's own kind of models, layers above the highest one asked for are
+    not run.
 
     *Exactness.* In float32 a text's vector does not depend on the texts beside
     it beyond 1e-5 (relative to its largest value); one and the same call gives

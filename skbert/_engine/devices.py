@@ -176,7 +176,7 @@ def refuse_bad_fork(device: torch.device) -> None:
             f"device={str(device)!r} cannot be used in this process (pid {os.getpid()}): it was forked from one that "
             "had used CUDA, and a forked process cannot use CUDA again. Start workers afresh instead: joblib does by "
             "default (backend 'loky'), multiprocessing with get_context('spawn'). Or embed before forking with "
-            "cache='some/folder', so that the workers find the vectors there; or choose device='cpu'."
+            "cache='some/folder', so that the workers find the vectors there."
         )
         raise DeviceError(msg)
 

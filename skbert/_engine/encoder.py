@@ -22,7 +22,7 @@ from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import Unit
 from skbert._engine.stack import LayerStack
 from skbert._engine.table import SequenceTable
-from skbert._engine.tokens import Sequence, Template
+from skbert._engine.tokens import Template, build_sequences
 from skbert.exceptions import ModelFilesError
 
 __all__ = ["Encoder"]
@@ -209,7 +209,7 @@ class Encoder:
     def _inputs(self, batch: SequenceTable) -> tuple[PackedLayout, dict[str, torch.Tensor]]:
         """Return what the packed forms read, brought to the device in one piece."""
         names = ["input_ids", "position_ids"]
-        columns = [batch.ids.astype(np.int64), batch.positions + self._position_start]
+        columns = [batch.ids.astype(np.int64), self._positions(batch)]
         if self._takes_segments and batch.segments is not None:  # the model's own default is zeros
             names.append("token_type_ids")
             columns.append(batch.segments.astype(np.int64))
@@ -221,6 +221,16 @@ class Encoder:
         varlen = self._varlen or (self.device.type == "cuda" and not self.packs)
         layout = PackedLayout.of(batch.lengths, borders.int(), varlen=varlen)
         return layout, {name: part[None] for name, part in zip(names, parts, strict=True)}
+
+    def _positions(self, batch: SequenceTable) -> np.ndarray:
+        """Return the position of each token as the model counts them."""
+        is_pad = batch.ids == self._pad_id
+        if self._position_start == 0 or not is_pad.any():
+            return batch.positions + self._position_start
+        # Somebody wrote "<pad>". Families that count from behind the padding's position give padding none of its own.
+        counts = np.cumsum(~is_pad)
+        before = np.repeat(np.concatenate(([0], counts))[batch.starts], batch.lengths)
+        return np.where(is_pad, self._pad_id, counts - before + self._pad_id)
 
     def _states(
         self,
@@ -264,7 +274,7 @@ class Encoder:
         """Take the fastest form that gives the padded form's states, in float32 and then where and as it will run."""
         self._own_attention = self._model.config._attn_implementation
         register_packed_attention()
-        chosen = self._first_right(("stack", "packed"), (0, self._pad_id + 1), half_bound(torch.float32))
+        chosen = self._first_right(files, ("stack", "packed"), (0, self._pad_id + 1), half_bound(torch.float32))
         if (self.device.type, self.dtype) != ("cpu", torch.float32):
             self._stack = None
             self._model.to(device=self.device, dtype=self.dtype)
@@ -274,22 +284,32 @@ class Encoder:
             self._varlen = supports_varlen(self.device, self.dtype, files.hidden_size // heads)
             # Once more, where and how it will run: another kernel, another rounding.
             forms = ("stack", "packed")[("stack", "packed").index(chosen) :] if chosen != "padded" else ()
-            chosen = self._first_right(forms, (self._position_start,), half_bound(self.dtype))
+            chosen = self._first_right(files, forms, (self._position_start,), half_bound(self.dtype))
         self._use(chosen)
         if self._stack is not None:  # it has the layers' weights, and one copy of them is enough
             for name in ("encoder", "transformer"):
                 if hasattr(self._model, name):
                     setattr(self._model, name, None)
 
-    def _first_right(self, forms: Rows[str], position_starts: Rows[int], bound: float) -> str:
+    def _first_right(self, files: ModelFiles, forms: Rows[str], position_starts: Rows[int], bound: float) -> str:
         """Return the first of `forms` whose last states equal the padded form's on a few sequences of random ids.
 
         The padded form runs with the model's own attention and its own
         positions, so that it owes nothing to this package. Positions begin at
         0, or after the padding index: that is found out too.
         """
-        probes = self._probes()
-        expected = self._last_states("padded", probes)
+        probes = self._probes(files.limit)
+        try:
+            expected = self._last_states("padded", probes)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            msg = (
+                f"The model in {str(files.folder)!r}, a {type(self._model).__name__}, does not run on texts alone, as "
+                f"an encoder does: {reason}. Take a model of BERT's kind."
+            )
+            raise ModelFilesError(msg) from error
         scale = max(1.0, float(expected.abs().max()))
         kernels = (True, False) if self._varlen else (False,)  # attention by borders may be missing from a build
         for form, self._varlen, self._position_start in itertools.product(forms, kernels, position_starts):
@@ -326,13 +346,19 @@ class Encoder:
             msg = "takes no attention function"
             raise ValueError(msg)
 
-    def _probes(self) -> SequenceTable:
-        config, special = self._model.config, set(map(int, self._special_ids()))
-        limit = getattr(config, "max_position_embeddings", 512) - self._pad_id - 1
-        ordinary = np.array([k for k in range(min(config.vocab_size, 30_000)) if k not in special], dtype=np.int32)
+    def _probes(self, limit: int) -> SequenceTable:
+        """Return sequences of random pieces between special tokens, none longer than `limit`."""
+        special = set(map(int, self._special_ids()))
+        size = min(self._model.config.vocab_size, 30_000)
+        ordinary = np.array([k for k in range(size) if k not in special], dtype=np.int32)
         draw = np.random.default_rng(0)
-        lengths = [min(n, max(1, limit)) for n in _PROBE_LENGTHS]
-        return SequenceTable.of([Sequence(draw.choice(ordinary, n), None, n) for n in lengths])
+        limit = max(limit, self.template.n_special + 1)
+        return SequenceTable.of(
+            [
+                build_sequences(draw.choice(ordinary, n).tolist(), None, self.template, limit, "truncate")[0][0]
+                for n in _PROBE_LENGTHS
+            ]
+        )
 
     def _special_ids(self) -> list[int]:
         return [token for token, added in self._backend.get_added_tokens_decoder().items() if added.special]

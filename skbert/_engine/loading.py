@@ -46,6 +46,13 @@ def probe_template(backend: Any, files: ModelFiles) -> Template:
     raise ModelFilesError(msg)
 
 
+class _NoPooler(torch.nn.Module):
+    """Stands where some models call their pooler without asking whether there is one."""
+
+    def forward(self, states: torch.Tensor) -> None:
+        """Return nothing."""
+
+
 def load_model(files: ModelFiles) -> tuple[Any, Any, int]:
     """Return the frozen model without its pooler, the pooler or None, and the padding id."""
     try:
@@ -83,7 +90,7 @@ def load_model(files: ModelFiles) -> tuple[Any, Any, int]:
     model.eval().requires_grad_(False)
     pooler = getattr(model, "pooler", None)
     if pooler is not None:
-        model.pooler = None  # it would read one row's first token; `_pool` gives it every text's
+        model.pooler = _NoPooler()  # it would read one row's first token; `Encoder` gives it every text's
     pad_id = model.config.pad_token_id
     return model, pooler if files.has_pooler else None, 0 if pad_id is None else int(pad_id)
 

@@ -65,7 +65,10 @@ _TOKENIZER_FILES = [
 _IDLE_CONFIG_KEYS = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures"}
 _IDLE_TOKENIZER_KEYS = {"name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file"}
 # Families whose first position is padding_idx + 1, so that so many positions are not there for tokens.
-_SHIFTED_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet", "xmod"}
+_SHIFTED_POSITIONS = {
+    *("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet", "xmod"),
+    *("data2vec-text", "ibert", "longformer", "luke"),
+}
 
 
 class ModelFiles(NamedTuple):

@@ -218,5 +218,5 @@ def _norm_of(module: Any) -> _Norm:
 
 
 def _is_exact_gelu(activation: Callable[[torch.Tensor], torch.Tensor]) -> bool:
-    probe = torch.linspace(-4, 4, 41, dtype=torch.float32, device="cpu")
+    probe = torch.linspace(-40, 40, 401, dtype=torch.float32, device="cpu")
     return torch.equal(activation(probe), torch.nn.functional.gelu(probe))
