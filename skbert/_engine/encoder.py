@@ -247,7 +247,8 @@ class Encoder:
                 embedded = self._model.embeddings_project(embedded)
             yield from self._stack.run(embedded[0], layout, layers, first_only=first_only)
             return
-        wants_all = layers != {self._last}
+        # ModernBERT of transformers 5.0, which runs padded, has another last hidden state than last_hidden_state.
+        wants_all = layers != {self._last} or not self.packs
         if not self.packs:
             inputs, mask = self._padded_inputs(batch)
             extra = {}
