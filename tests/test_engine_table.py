@@ -429,7 +429,8 @@ def test_a_fork_of_a_process_that_used_cuda_is_told_apart(tiny_bert_folder, monk
     for ask in (devices.refuse_bad_fork, lambda gpu: get_encoder(files, gpu, torch.half)):
         with pytest.raises(DeviceError) as caught:
             ask(torch.device("cuda", 1))
-        for part in ("'cuda:1'", f"pid {os.getpid()}", "loky", "'spawn'", "cache=", "device='cpu'"):
+        for part in ("'cuda:1'", f"pid {os.getpid()}", "loky", "'spawn'", "cache="):
             assert part in str(caught.value)
+        assert "device='cpu'" not in str(caught.value)  # which may hang, where the parent has computed on the CPU
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
     devices.refuse_bad_fork(torch.device("cuda", 1))
