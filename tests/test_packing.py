@@ -216,6 +216,37 @@ def test_a_model_that_is_no_encoder_is_named(tmp_path):
         BertEmbedder(folder, cache=None, device="cpu", pooling="mean").transform(["a"])
 
 
+def test_a_model_for_another_device_is_first_compared_where_it_was_read(tiny_bert_folder, monkeypatch):
+    """The strict comparison is one in float32 on the CPU; "meta" stands for a device, and computes nothing."""
+    from skbert._engine import encoder as encoder_module
+
+    compare, calls = encoder_module.Encoder._first_right, []
+
+    def watched(self, *args):
+        device, dtype = self.device, self.dtype
+        parameter = next(self._model.parameters())
+        assert (parameter.device, parameter.dtype) == (device, dtype)
+        form = "stack" if device.type == "meta" else compare(self, *args)
+        calls.append((device.type, dtype, form))
+        return form
+
+    monkeypatch.setattr(encoder_module.Encoder, "_first_right", watched)
+    files = resolve_model(tiny_bert_folder)
+    encoder = encoder_module.Encoder(files, torch.device("meta"), torch.bfloat16)
+    assert calls == [("cpu", torch.float32, "stack"), ("meta", torch.bfloat16, "stack")]
+    assert (encoder.device.type, encoder.dtype) == ("meta", torch.bfloat16)
+    batch = encoder._probes(files.limit)
+    with torch.inference_mode():
+        layout, inputs = encoder._inputs(batch)
+        assert {tensor.device.type for tensor in inputs.values()} == {"meta"}
+        assert layout.borders.device.type == "meta"
+        for first_only in (False, True):
+            for _, states in encoder._states(batch, layout, inputs, {0, 1, 2}, first_only):
+                for pooling in ("cls", "pooler") if first_only else ("mean", "cls", "max", "pooler"):
+                    pooled = encoder._pool(states, layout, pooling)
+                    assert (pooled.device.type, pooled.shape) == ("meta", (len(batch), 32))
+
+
 def test_memory_that_runs_short_on_load_is_told(tmp_path, monkeypatch):
     """It does not quietly choose another form, with other bits, for as long as the process lives."""
     folder = build_tiny_model(tmp_path, "bert", seed=9)

@@ -68,7 +68,7 @@ class Encoder:
     """
 
     def __init__(self, files: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype = torch.device("cpu"), torch.float32  # where the model is read
         self.depth = _AHEAD if device.type == "cuda" else 0
         self.lock = threading.Lock()
         # Transformers 5.0 collects hidden states in wrappers of the model's own modules: one such forward at a time.
@@ -87,7 +87,7 @@ class Encoder:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._varlen = False
         self._position_start = 0
-        self._choose_form(files)
+        self._choose_form(files, device, dtype)
 
     @property
     def packs(self) -> bool:
@@ -271,21 +271,22 @@ class Encoder:
         mask = torch.from_numpy(real).to(self.device)
         return {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}, mask
 
-    def _choose_form(self, files: ModelFiles) -> None:
+    def _choose_form(self, files: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
         """Take the fastest form that gives the padded form's states, in float32 and then where and as it will run."""
         self._own_attention = self._model.config._attn_implementation
         register_packed_attention()
         chosen = self._first_right(files, ("stack", "packed"), (0, self._pad_id + 1), half_bound(torch.float32))
-        if (self.device.type, self.dtype) != ("cpu", torch.float32):
+        if (device, dtype) != (self.device, self.dtype):
+            self.device, self.dtype = device, dtype
             self._stack = None
-            self._model.to(device=self.device, dtype=self.dtype)
+            self._model.to(device=device, dtype=dtype)
             if self._pooler is not None:
-                self._pooler.to(device=self.device)  # in float32: one small product a text
+                self._pooler.to(device=device)  # in float32: one small product a text
             heads = getattr(self._model.config, "num_attention_heads", 1)
-            self._varlen = supports_varlen(self.device, self.dtype, files.hidden_size // heads)
+            self._varlen = supports_varlen(device, dtype, files.hidden_size // heads)
             # Once more, where and how it will run: another kernel, another rounding.
             forms = ("stack", "packed")[("stack", "packed").index(chosen) :] if chosen != "padded" else ()
-            chosen = self._first_right(files, forms, (self._position_start,), half_bound(self.dtype))
+            chosen = self._first_right(files, forms, (self._position_start,), half_bound(dtype))
         self._use(chosen)
         if self._stack is not None:  # it has the layers' weights, and one copy of them is enough
             for name in ("encoder", "transformer"):
