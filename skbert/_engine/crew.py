@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence as Rows
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
 
+from skbert._engine.sources import reason_of
 from skbert._engine.spec import Unit
 from skbert._engine.table import SequenceTable
 from skbert._warnings import warn
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from skbert._engine.encoder import Encoder
 
 __all__ = ["Crew", "Task", "left_out", "raise_and_forget"]
+
+Result = TypeVar("Result")
 
 
 class Task(NamedTuple):
@@ -39,8 +43,10 @@ class _DeviceFailedError(Exception):
 
 def left_out(device: torch.device, error: BaseException) -> str:
     """Return what the user is told when one of several devices fails."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return f"The device {str(device)!r} failed and is left out; the others do its work. {reason}"
+    return (
+        f"The device {str(device)!r} failed and is left out; the others do its work. "
+        f"{type(error).__name__}: {reason_of(error)}"
+    )
 
 
 def raise_and_forget(errors: list[BaseException], *holders: list[Any]) -> NoReturn:
@@ -141,7 +147,8 @@ class Crew:
         task = None
         try:
             while (task := self._next(tasks)) is not None:
-                begun.append((task, self._on_device(encoder.start, task.batch, self._units)))
+                start = functools.partial(encoder.start, task.batch, self._units, first_only=self._first_only)
+                begun.append((task, self._on_device(start)))
                 task = None
                 while len(begun) > encoder.depth:
                     self._finish(begun)
@@ -165,10 +172,10 @@ class Crew:
         with self._delivering:
             self._deliver(task.label, vectors)
 
-    def _on_device(self, function: Callable[..., Any], *args: Any) -> Any:
-        options = {"first_only": self._first_only} if args else {}
+    @staticmethod
+    def _on_device(function: Callable[[], Result]) -> Result:
         try:
-            return function(*args, **options)
+            return function()
         except SkbertError:
             raise
         except (RuntimeError, MemoryError) as error:  # what torch raises when a device cannot go on

@@ -173,7 +173,10 @@ class _Job:
             return
         description = f"embedding (asked {len(self.items):,}, different {len(self.texts):,})"
         windows = list(self._windows())
-        if self.options.store is None:  # no turns to take, so that a GPU need not come to rest between them
+        # Without a store no text can be embedded twice, so that threads need not take turns. A GPU orders their work by
+        # itself, and need not come to rest between windows; on a CPU they would only be in each other's way.
+        free = self.options.store is None and self.options.devices[0].type == "cuda"
+        if free:
             windows = [[portion for window in windows for portion in window]]
         with contextlib.ExitStack() as stack:
             self.bar = stack.enter_context(
@@ -202,7 +205,7 @@ class _Job:
                         ahead = self._ahead(portions, crew.encoders[0])
                         prepared = iter(stack.enter_context(ahead))
                     if crew is not None:
-                        with crew.encoders[0].lock:
+                        with contextlib.nullcontext() if free else crew.encoders[0].lock:
                             crew.run(self._tasks(prepared, len(window), crew))
                 if self.shelf.n_dropped and not self.warned_of_eviction:
                     self.warned_of_eviction = True

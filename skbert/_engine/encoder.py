@@ -18,7 +18,7 @@ from skbert._engine.attention import PACKED, PackedLayout, borders_of, register_
 from skbert._engine.devices import exact_float32, half_bound, is_out_of_memory
 from skbert._engine.loading import load_model, load_tokenizer, probe_template, quiet_transformers
 from skbert._engine.pooling import pool
-from skbert._engine.sources import ModelFiles
+from skbert._engine.sources import ModelFiles, reason_of
 from skbert._engine.spec import Unit
 from skbert._engine.stack import LayerStack
 from skbert._engine.table import SequenceTable
@@ -306,7 +306,7 @@ class Encoder:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            reason = f"{type(error).__name__}: {reason_of(error)}"
             msg = (
                 f"The model in {str(files.folder)!r}, a {type(self._model).__name__}, does not run on texts alone, as "
                 f"an encoder does: {reason}. Take a model of BERT's kind."

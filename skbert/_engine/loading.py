@@ -13,7 +13,7 @@ import transformers
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers.utils import logging as transformers_logging
 
-from skbert._engine.sources import ModelFiles
+from skbert._engine.sources import ModelFiles, reason_of
 from skbert._engine.tokens import Template
 from skbert.exceptions import ModelFilesError
 
@@ -28,8 +28,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
             )
         backend = tokenizer.backend_tokenizer
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = f"The tokenizer in {str(files.folder)!r} cannot be used: {type(error).__name__}: {reason}"
+        msg = f"The tokenizer in {str(files.folder)!r} cannot be used: {type(error).__name__}: {reason_of(error)}"
         raise ModelFilesError(msg) from error
     backend.no_padding()
     backend.no_truncation()
@@ -76,8 +75,7 @@ def load_model(files: ModelFiles) -> tuple[Any, Any, int]:
                 output_loading_info=True,
             )
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = f"The model in {str(files.folder)!r} cannot be loaded: {type(error).__name__}: {reason}"
+        msg = f"The model in {str(files.folder)!r} cannot be loaded: {type(error).__name__}: {reason_of(error)}"
         raise ModelFilesError(msg) from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:

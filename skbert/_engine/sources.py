@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from skbert._engine.pipeline_files import SentenceSettings, read_json, read_sentence_settings
 from skbert.exceptions import ModelFilesError, ModelNotFoundError
 
-__all__ = ["ModelFiles", "is_here", "resolve_model"]
+__all__ = ["ModelFiles", "is_here", "reason_of", "resolve_model"]
 
 # Models that an installed package carries: name -> (package, folder in it, SHA-256 of the weights).
 _PACKAGED = {
@@ -118,6 +118,11 @@ class ModelFiles(NamedTuple):
         """Return the same model with other `defaults`: those of a fit, whatever lies beside the weights now."""
         settings = {name: value for name, value in defaults.items() if name != "default_length"}
         return self._replace(default_length=defaults["default_length"], settings=self.settings._replace(**settings))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, in one line of at most 300 characters, for a message of ours."""
+    return " ".join(str(error).split())[:300]
 
 
 def resolve_model(model: str | os.PathLike[str], revision: str | None = None) -> ModelFiles:
@@ -270,7 +275,7 @@ def _fetch(model: str, revision: str | None, tried: list[str]) -> Path:
         return Path(huggingface_hub.snapshot_download(model, revision=revision, allow_patterns=_HUB_FILES))
     # Many kinds of failure (no network, no such name, gated, proxies), and all mean the same to the user.
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         tried.append(f"the hub: {type(error).__name__}: {reason}")
         raise ModelNotFoundError(_not_found(model, revision, tried)) from error
 
@@ -345,7 +350,7 @@ def _load_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error)
         msg = (
             f"The config.json in {str(folder)!r} cannot be used: {reason} "
             "skbert runs the families that transformers itself knows, and never code that comes with a model."
