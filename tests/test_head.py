@@ -333,10 +333,15 @@ def test_a_last_step_that_blows_up_is_told():
 
 def test_good_epochs_before_a_loss_that_blows_up_are_kept(monkeypatch):
     """Where a validation part has seen a good epoch, a diverged training warns and goes back to it."""
-    from skbert import _training
+    from skbert._training.stack import Stack
 
-    epoch = _training._epoch
-    monkeypatch.setattr(_training, "_epoch", lambda *args: epoch(*args) if args[2].steps < 6 else np.nan)
+    epoch, seen = Stack.epoch, []
+
+    def blow_up(stack):
+        seen.append(epoch(stack))
+        return seen[-1] if len(seen) <= 6 else [np.nan]
+
+    monkeypatch.setattr(Stack, "epoch", blow_up)
     with pytest.warns(SkbertWarning, match="no longer a finite number in epoch .* The weights of epoch .* are kept"):
         head = quick().fit(X, Y)
     assert np.isfinite(head.predict_proba(X)).all()

@@ -1,13 +1,29 @@
 """Laws of ``skbert._training``: epochs on tensors."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
-from skbert import _training
-from skbert._training import AdamMoments, History, Monitor, Network, Part, Settings, initialise, log_proba, train
+from skbert._training import (
+    AdamMoments,
+    History,
+    Monitor,
+    Network,
+    Part,
+    Rows,
+    Settings,
+    Task,
+    initialise,
+    log_proba,
+    train,
+    train_together,
+)
+from skbert._training.gradients import Batch, Masked, draw_masks, gradients, scale_of
+from skbert._training.rows import Draws, portions
+from skbert._training.stack import Stack, scores
 
 N, FEATURES, CLASSES = 60, 7, 3
 
@@ -89,27 +105,72 @@ def test_training_equals_autograd_and_adamw_of_torch(hidden):
 
 
 def test_gradients_under_dropout_are_those_of_autograd():
-    """With masks, the written-out backward pass equals autograd through the same masks."""
-    part = make_part(20)
-    network = initialise((FEATURES, 6, 5, CLASSES), 2, seed=3)
-    gradients = network.copy()
-    masks = torch.Generator().manual_seed(9)
+    """With masks, the written-out backward pass equals autograd through the same masks, on two mini-batches."""
+    parts, dropouts, n_rows = (make_part(20), make_part(20, seed=4)), (0.4, 0.0, 0.7), (20, 13)
+    network = initialise((FEATURES, 6, 5, CLASSES), 6, seed=3)  # three tasks of two heads; the third has other rows
+    weights = [part.weight.clone() for part in parts]
+    weights[1][13:] = 0  # a mini-batch that is filled up
+    batches = [
+        (heads, Batch(part.X, part.y, weight, n))
+        for heads, part, weight, n in zip((slice(0, 4), slice(4, 6)), parts, weights, n_rows, strict=True)
+    ]
+    generators = [torch.Generator().manual_seed(seed) for seed in (9, 10)]
+    masked = [
+        Masked(slice(2 * k, 2 * k + 2), dropout, 2, generators[k // 2], n_rows[k // 2])
+        for k, dropout in enumerate(dropouts)
+    ]
+    rescale = torch.tensor([scale_of(dropout) for dropout in dropouts for _ in range(2)]).view(-1, 1, 1)
+    found = network.zeros()
     with torch.no_grad():
-        loss = _training._gradients(network, part.X, part.y, part.weight, gradients, 0.4, masks)
+        losses = gradients(network, batches, masked, rescale, found)
 
     for tensor in network.tensors():
         tensor.requires_grad_()
-    masks.manual_seed(9)
-    a = part.X.expand(2, -1, -1)
-    for w, b in zip(network.weights[:-1], network.biases[:-1], strict=True):
-        a = (a @ w + b).relu()
-        a = a * (torch.rand(a.shape, generator=masks) < 0.6) / 0.6
-    logits = a @ network.weights[-1] + network.biases[-1]
-    expected = sum(torch.nn.functional.cross_entropy(logits[head], part.y) for head in range(2))
-    expected.backward()
-    torch.testing.assert_close(loss, expected.detach())
-    for tensor, gradient in zip(network.tensors(), gradients.tensors(), strict=True):
+    masks = {}
+    for k, units in product((0, 1), (6, 5)):
+        generator = generators[k] if units == 5 else generators[k].manual_seed(9 + k)
+        masks[k, units] = draw_masks((2, n_rows[k], units), dropouts[2 * k :][:2], generator)
+    expected, total = [], 0.0
+    for task in range(3):
+        k = task // 2
+        for head in range(2):
+            a = parts[k].X[: n_rows[k]]
+            for w, b in zip(network.weights[:-1], network.biases[:-1], strict=True):
+                a = (a @ w[2 * task + head] + b[2 * task + head]).relu()
+                mask = masks[k, a.shape[1]][task % 2]
+                a = a if mask is None else a * mask[head]
+            logits = a @ network.weights[-1][2 * task + head] + network.biases[-1][2 * task + head]
+            loss = torch.nn.functional.cross_entropy(logits, parts[k].y[: n_rows[k]])
+            expected.append(float(loss.detach()) * n_rows[k])
+            total = total + loss
+    total.backward()
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for tensor, gradient in zip(network.tensors(), found.tensors(), strict=True):
         torch.testing.assert_close(gradient, tensor.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])
+def test_masks_leave_out_their_share_and_make_up_for_it(dropout):
+    """A mask is 0 or one other value; its mean is 1, and the share of zeros is the dropout, within their noise."""
+    (mask,) = draw_masks((4, 200, 101), [dropout], torch.Generator().manual_seed(0))
+    values = mask.unique().tolist()
+    assert values == [0.0, pytest.approx(1 / (1 - dropout), rel=1e-3)]
+    deviation = math.sqrt(dropout * (1 - dropout) / mask.numel())
+    assert (mask == 0).float().mean().item() == pytest.approx(dropout, abs=4 * deviation)
+    rows = (mask == 0).float().mean(dim=(0, 1))  # each of four units comes from one of the four parts of a number
+    assert rows.std().item() < 2 * math.sqrt(dropout * (1 - dropout) / 800)
+
+
+def test_masks_of_several_dropouts_come_from_the_same_numbers():
+    """Who is left out at 0.3 is so at 0.6, and a task's masks do not depend on the dropouts beside it."""
+
+    def draw(*dropouts):
+        return draw_masks((2, 30, 7), dropouts, torch.Generator().manual_seed(1))
+
+    few, none, many = draw(0.3, 0.0, 0.6)
+    assert none is None
+    assert not ((few == 0) & (many != 0)).any()
+    assert torch.equal(draw(0.6)[0], many)
 
 
 def test_heads_trained_together_are_those_trained_singly():
@@ -164,7 +225,7 @@ def test_long_forward_is_done_in_pieces(monkeypatch):
     """Pieces of rows give the same probabilities as all rows at once."""
     part, network = make_part(), initialise((FEATURES, 9, CLASSES), 2, seed=0)
     whole = log_proba(network, part.X)
-    monkeypatch.setattr(_training, "_FORWARD_ROWS", 13)
+    monkeypatch.setattr("skbert._training.network._FORWARD_NUMBERS", 100)
     torch.testing.assert_close(log_proba(network, part.X), whole)
 
 
@@ -219,7 +280,7 @@ def test_validation_loss_is_weighted_and_accuracy_by_tally():
     """The loss goes by `weight`, the accuracy by `tally`, and neither by its scale."""
     part, network = make_part(), initialise((FEATURES, 9, CLASSES), 1, seed=0)
     weight, count = torch.rand(N) + 0.1, torch.randint(1, 5, (N,)).float()
-    loss, accuracy = _training._validate(network, part._replace(weight=weight * 7, tally=count * 3))
+    ((loss, accuracy),) = scores(network, part._replace(weight=weight * 7, tally=count * 3), 1).tolist()
     log_p = log_proba(network, part.X)
     nll = torch.nn.functional.nll_loss(log_p, part.y, reduction="none")
     assert loss == pytest.approx(((nll * weight).sum() / weight.sum()).item(), rel=1e-5)
@@ -239,7 +300,7 @@ def test_scale_of_the_weights_does_not_matter():
 def test_heavy_rows_are_drawn_in_portions():
     """A row's portions add up to its weight, none is much above the mean, and there are at most twice as many."""
     weight = torch.tensor([1.0, 1.0, 2.0, 90.0, 0.01, 3.0])
-    row, share = _training._portions(weight)
+    row, share = portions(weight)
     total = torch.zeros(6).index_add_(0, row, share)
     torch.testing.assert_close(total / total.sum(), weight / weight.sum())
     assert share.mean().item() == pytest.approx(1.0)
@@ -248,35 +309,33 @@ def test_heavy_rows_are_drawn_in_portions():
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(16, [16]), (17, [9, 8]), (33, [11, 11, 11]), (5, [5])])
-def test_batches_are_even_and_never_larger_than_asked(monkeypatch, n, sizes):
+def test_batches_are_even_and_never_larger_than_asked(n, sizes):
     """Rows are spread evenly, so that no step is made for a handful of rows."""
-    seen = []
-    original = _training._gradients
-
-    def spy(network, X, *rest):
-        seen.append(len(X))
-        return original(network, X, *rest)
-
-    monkeypatch.setattr(_training, "_gradients", spy)
-    train(initialise((FEATURES, 4, CLASSES), 1, seed=0), make_part(n), None, settings(max_epochs=1), seed=0)
-    assert seen == sizes
+    draws = Draws(Rows(make_part(n), None, 0), 16)
+    draws.shuffle()
+    assert draws.sizes() == sizes
+    assert [len(draws.batch(k, sizes[k]).y) for k in range(draws.n_batches)] == sizes
 
 
-def test_every_row_is_seen_once_an_epoch_in_another_order(monkeypatch):
+def test_every_row_is_seen_once_an_epoch_in_another_order():
     """An epoch is a permutation of the rows, a new one each time."""
-    part = make_part(20)
-    seen = []
-    original = _training._gradients
-
-    def spy(network, X, *rest):
-        seen.append(X)
-        return original(network, X, *rest)
-
-    monkeypatch.setattr(_training, "_gradients", spy)
-    train(initialise((FEATURES, 4, CLASSES), 1, seed=0), part, None, settings(max_epochs=2, batch_size=20), seed=0)
+    part, seen = make_part(20), []
+    draws = Draws(Rows(part, None, 0), 7)
+    for _ in range(2):
+        draws.shuffle()
+        seen.append(torch.cat([draws.batch(k, size).X for k, size in enumerate(draws.sizes())]))
     assert not torch.equal(seen[0], seen[1])
     for X in seen:
         assert torch.equal(X.sort(0).values, part.X.sort(0).values)
+
+
+def test_a_batch_is_filled_up_with_rows_of_weight_zero():
+    """What fills up a mini-batch has no weight, and does not count as a row of it."""
+    draws = Draws(Rows(make_part(10), None, 0), 4)
+    draws.shuffle()
+    batch = draws.batch(2, 6)
+    assert (draws.sizes()[2], batch.n_rows, len(batch.X)) == (2, 2, 6)
+    assert batch.weight.tolist()[2:] == [0.0] * 4
 
 
 def test_training_in_two_calls_with_the_optimisers_memory():
@@ -340,7 +399,7 @@ def test_interrupt_in_the_first_epoch_leaves_finite_weights(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_training, "_epoch", interrupt)
+    monkeypatch.setattr(Stack, "epoch", interrupt)
     network = initialise((FEATURES, 9, CLASSES), 1, seed=0)
     history = train(network, make_part(), None, settings(), seed=0)
     assert history == History(interrupted=True)
@@ -389,6 +448,85 @@ def test_a_monitor_can_stop_the_training_and_sees_what_is_kept():
     assert monitor.losses == pytest.approx(history.validation_loss, rel=1e-5)
     train(expected, part, validation, settings(max_epochs=3, averaging=2.0), seed=0)
     assert_same(stopped, expected)
+
+
+# ---- many tasks at once --------------------------------------------------------------------------------------------
+
+SOME_SETTINGS = [
+    {"dropout": dropout, "learning_rate": rate, "weight_decay": decay, "max_epochs": epochs, "averaging": 2.0}
+    for dropout, rate, decay, epochs in (
+        (0.5, 1e-2, 0.1, 40),
+        (0.0, 1e-2, 0.1, 40),
+        (0.5, 3e-2, 0.1, 3),
+        (0.2, 1e-3, 5.0, 40),
+        (0.5, 1e-2, 2.0, 7),
+    )
+]
+
+
+def make_tasks(folds, n_heads=1, hidden=(9,)):
+    """Return a task for each setting on each fold, all from the same initial weights; settings vary fastest."""
+    return [
+        Task(initialise((FEATURES, *hidden, CLASSES), n_heads, seed=0), rows, settings(patience=2, **changes))
+        for rows in folds
+        for changes in SOME_SETTINGS
+    ]
+
+
+def make_folds(*sizes):
+    """Return rows of these sizes."""
+    return [Rows(make_part(n, seed=k), make_part(40, seed=10 + k), seed=k) for k, n in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("n_heads", [1, 3])
+@pytest.mark.parametrize("hidden", [(), (20,), (9, 5)])
+@pytest.mark.parametrize("sizes", [(N,), (61, 58, 64), (61, 90)])
+def test_tasks_trained_together_are_those_trained_singly(sizes, hidden, n_heads):
+    """Each has the curves, the end and the weights that it has by itself: of one fold, of like and of unlike ones."""
+    tasks = make_tasks(make_folds(*sizes), n_heads, hidden)
+    singly = [task.network.copy() for task in tasks]
+    train_together(tasks)
+    for task, network in zip(tasks, singly, strict=True):
+        rows = task.rows
+        history = train(network, rows.training, rows.validation, task.settings, seed=rows.seed)
+        assert (task.history.best_epoch, len(task.history.loss)) == (history.best_epoch, len(history.loss))
+        np.testing.assert_allclose(task.history.loss, history.loss, rtol=1e-4)
+        np.testing.assert_allclose(task.history.validation_loss, history.validation_loss, rtol=1e-4)
+        assert_same(task.network, network, rtol=1e-3, atol=1e-4)
+    assert len({len(task.history.loss) for task in tasks}) > 1  # they ended at different times
+
+
+def test_a_stack_is_split_where_it_would_be_too_large(monkeypatch):
+    """In parts or at once, the outcome is the same."""
+    whole, parts = make_tasks(make_folds(61, 58)), make_tasks(make_folds(61, 58))
+    train_together(whole)
+    monkeypatch.setattr("skbert._training.loop._STACK_WEIGHTS", 350)  # of 102 weights and biases each
+    train_together(parts)
+    for a, b in zip(whole, parts, strict=True):
+        assert_same(a.network, b.network, rtol=1e-4, atol=1e-5)
+
+
+def test_one_task_that_diverges_leaves_the_others_alone():
+    """It ends without an epoch, and the others are what they are without it."""
+    (rows,) = make_folds(N)
+    bad = Task(initialise((FEATURES, 9, CLASSES), 1, seed=0), rows, settings(learning_rate=1e30, averaging=2.0))
+    tasks, alone = make_tasks([rows]), make_tasks([rows])
+    train_together([*tasks[:2], bad, *tasks[2:]])
+    assert bad.history.diverged
+    train_together(alone)
+    for a, b in zip(tasks, alone, strict=True):
+        assert_same(a.network, b.network, rtol=1e-4, atol=1e-5)
+
+
+def test_an_interrupt_ends_all_tasks_that_are_not_over(monkeypatch):
+    """Those that were over are as they were; the others, also those that had not begun, are marked."""
+    monkeypatch.setattr("skbert._training.loop._STACK_WEIGHTS", 5 * 102)  # two stacks
+    tasks = make_tasks(make_folds(N, N))
+    tasks[0].monitor = interrupt_after(4)
+    train_together(tasks)
+    assert [task.history.interrupted for task in tasks] == [True, True, False, True, True] + [True] * 5
+    assert [len(task.history.loss) for task in tasks[5:]] == [0] * 5
+    assert all(tensor.isfinite().all() for task in tasks for tensor in task.network.tensors())
 
 
 @pytest.mark.gpu
