@@ -21,7 +21,7 @@ from skbert._training import (
     train,
     train_together,
 )
-from skbert._training.gradients import Batch, Masked, draw_masks, gradients, scale_of
+from skbert._training.gradients import Batch, Buffers, Masked, draw_masks, gradients, scale_of
 from skbert._training.rows import Draws, portions
 from skbert._training.stack import Stack, scores
 
@@ -122,7 +122,7 @@ def test_gradients_under_dropout_are_those_of_autograd():
     rescale = torch.tensor([scale_of(dropout) for dropout in dropouts for _ in range(2)]).view(-1, 1, 1)
     found = network.zeros()
     with torch.no_grad():
-        losses = gradients(network, batches, masked, rescale, found)
+        losses = gradients(network, batches, masked, rescale, found, Buffers(network.weights[0]))
 
     for tensor in network.tensors():
         tensor.requires_grad_()

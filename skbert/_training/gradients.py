@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skbert._training.network import Network, product, transposed_product
+from skbert._training.network import Network, class_gradients, class_sums, hidden_sums
 
-__all__ = ["Batch", "Masked", "draw_masks", "gradients", "scale_of"]
+__all__ = ["Batch", "Buffers", "Masked", "draw_masks", "gradients", "scale_of"]
 
 _LEVELS = 2**16  # of the numbers that decide who is left out: a dropout is exact to 1 in 65,536
 
@@ -26,6 +26,21 @@ class Batch(NamedTuple):
     y: Tensor  # (n,)
     weight: Tensor  # (n,)
     n_rows: int  # without those that fill it up
+
+
+class Buffers:
+    """Memory that is used again in each step. New pieces cost as much as filling them."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._kept: dict[str, Tensor] = {}
+
+    def get(self, name: str, *shape: int) -> Tensor:
+        """Return a tensor of this shape with any content, in the memory that had this name before."""
+        size = torch.Size(shape).numel()
+        if name not in self._kept or self._kept[name].numel() < size:
+            self._kept[name] = self._like.new_empty(size)
+        return self._kept[name][:size].view(shape)
 
 
 class Masked(NamedTuple):
@@ -110,6 +125,7 @@ def gradients(
     masked: Sequence[Masked],
     rescale: Tensor | None,
     into: Network,
+    buffers: Buffers,
 ) -> Tensor:
     """Write the gradients of each head's loss on its mini-batch into `into`; return the losses.
 
@@ -130,6 +146,8 @@ def gradients(
         none.
     into : Network
         Where to put the gradients.
+    buffers : Buffers
+        Memory to compute in.
 
     Returns
     -------
@@ -138,35 +156,42 @@ def gradients(
     """
     n_heads, n_layers = network.n_heads, len(network.weights)
     n = batches[0][1].X.shape[0]
-    if len(batches) == 1:
-        a = product(batches[0][1].X, network.weights[0], network.biases[0])
-    else:
-        a = network.weights[0].new_empty(n_heads, n, network.weights[0].shape[2])
-        for heads, batch in batches:
-            product(batch.X, network.weights[0][heads], network.biases[0][heads], out=a[heads])
-    hidden = []  # outputs of the hidden layers, (n_heads, n, units)
-    for weight, bias in zip(network.weights[1:], network.biases[1:], strict=True):
+    n_classes = network.biases[-1].shape[2]
+    hidden = [buffers.get(f"hidden {i}", n_heads, n, bias.shape[2]) for i, bias in enumerate(network.biases[:-1])]
+    for i, a in enumerate(hidden):
+        if i == 0:
+            for heads, batch in batches:
+                hidden_sums(batch.X, network.weights[0][heads], network.biases[0][heads], out=a[heads])
+        else:
+            torch.baddbmm(network.biases[i], hidden[i - 1], network.weights[i], out=a)
         _leave_out(a.relu_(), masked)
-        hidden.append(a)
-        a = torch.baddbmm(bias, a, weight)
 
-    delta = torch.log_softmax(a, 2)
+    delta = buffers.get("delta", n_heads, n_classes, n)
     losses = network.weights[0].new_empty(n_heads)
     for heads, batch in batches:
-        log_p = delta[heads]
-        target = batch.y.view(1, -1, 1).expand(log_p.shape[0], -1, 1)
-        losses[heads] = -(log_p.gather(2, target)[..., 0] * batch.weight).sum(1)
+        inputs = hidden[-1][heads] if hidden else batch.X
+        sums = class_sums(inputs, network.weights[-1][heads], network.biases[-1][heads], out=delta[heads])
+        log_p = torch.log_softmax(sums, 1)
+        target = batch.y.expand(log_p.shape[0], 1, -1)
+        losses[heads] = -(log_p.gather(1, target)[:, 0] * batch.weight).sum(1)
         # The derivative of the loss by a layer's sums. For softmax and cross-entropy it is p - [class is y].
-        log_p.exp_().scatter_add_(2, target, log_p.new_full((1, 1, 1), -1.0).expand(target.shape))
-        log_p.mul_((batch.weight / batch.n_rows).view(1, -1, 1))
-    for i in range(n_layers - 1, 0, -1):
-        torch.bmm(hidden[i - 1].mT, delta, out=into.weights[i])
-        torch.sum(delta, 1, keepdim=True, out=into.biases[i])
+        torch.exp(log_p, out=sums).scatter_add_(1, target, sums.new_full((1, 1, 1), -1.0).expand(target.shape))
+        sums.mul_(batch.weight / batch.n_rows)
+        class_gradients(inputs, sums, into.weights[-1][heads])
+    into.biases[-1].copy_(delta.sum(2, keepdim=True).mT)
+    delta = delta.mT  # (n_heads, n, n_classes), as the layers below have it
+    for i in range(n_layers - 2, -1, -1):
         # A unit that was off, by the ReLU or by its mask, has the output 0 and passes nothing on; the others pass on
         # what the mask had scaled up. So the masks need not be kept.
-        delta = torch.bmm(delta if rescale is None else delta * rescale, network.weights[i].mT)
-        delta = torch.ops.aten.threshold_backward(delta, hidden[i - 1], 0)
-    torch.sum(delta, 1, keepdim=True, out=into.biases[0])
-    for heads, batch in batches:
-        transposed_product(batch.X, delta[heads], out=into.weights[0][heads])
+        scaled = delta if rescale is None else delta * rescale
+        delta = torch.bmm(scaled, network.weights[i + 1].mT, out=buffers.get(f"delta {i}", *hidden[i].shape))
+        # The derivative of ReLU, in one pass and in place; `delta * (outputs > 0)` makes three.
+        torch.ops.aten.threshold_backward.grad_input(delta, hidden[i], 0, grad_input=delta)
+        torch.sum(delta, 1, keepdim=True, out=into.biases[i])
+        if i:
+            torch.bmm(hidden[i - 1].mT, delta, out=into.weights[i])
+        else:
+            for heads, batch in batches:
+                rows = batch.X.expand(heads.stop - heads.start, -1, -1)
+                torch.bmm(rows.mT, delta[heads], out=into.weights[0][heads])
     return losses

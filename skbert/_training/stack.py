@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skbert._training.gradients import Masked, gradients, scale_of
+from skbert._training.gradients import Buffers, Masked, gradients, scale_of
 from skbert._training.network import Network, log_proba_by_task
 from skbert._training.optimiser import AdamMoments, Average, Optimiser
 from skbert._training.rows import Draws, Part
@@ -51,6 +51,7 @@ class Stack:
         if averaging := tasks[0].settings.averaging:
             self._average = Average(self._network, averaging * self._draws[0].n_batches)
         self._gradients = self._network.zeros()
+        self._buffers = Buffers(self._network.weights[0])
         self._arrange()
 
     def _span(self, first: int, last: int) -> slice:
@@ -101,7 +102,7 @@ class Stack:
                 Masked(heads, dropout, self._n_heads, draws.masks, n_rows[id(draws)])
                 for draws, heads, dropout in self._masked
             ]
-            total += gradients(self._network, batches, masked, self._rescale, self._gradients)
+            total += gradients(self._network, batches, masked, self._rescale, self._gradients, self._buffers)
             self._optimiser.step()
             if self._average is not None:
                 self._average.add(self._network)
@@ -147,8 +148,8 @@ def scores(network: Network, part: Part | None, n_tasks: int) -> Tensor:
     """Return weighted loss and accuracy, (n_tasks, 2)."""
     if part is None:
         return torch.full((n_tasks, 2), torch.nan)
-    log_p = log_proba_by_task(network, part.X, n_tasks)  # (n_tasks, n, n_classes)
-    target = part.y.expand(n_tasks, -1)
-    losses = -(log_p.gather(2, target[..., None])[..., 0] * part.weight).sum(1) / part.weight.sum()
-    hits = ((log_p.argmax(2) == target) * part.tally).sum(1) / part.tally.sum()
+    log_p = log_proba_by_task(network, part.X, n_tasks)  # (n_tasks, n_classes, n)
+    target = part.y.expand(n_tasks, 1, -1)
+    losses = -(log_p.gather(1, target)[:, 0] * part.weight).sum(1) / part.weight.sum()
+    hits = ((log_p.argmax(1) == part.y) * part.tally).sum(1) / part.tally.sum()
     return torch.stack([losses, hits], 1)
