@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from skbert import _training
 from skbert._base import SkbertEstimator
-from skbert._head import fitting, inputs, rows, weights
+from skbert._head import fitting, inputs, rows, starting, weights
 from skbert._head.predictions import DTYPES, Predictions
 from skbert._params import Rules, check_params
 from skbert._sklearn import FitTask, with_callbacks
@@ -270,33 +270,26 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         merged = rows.merge_copies(X, inputs.encode_labels(y, classes), weight)
         factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight, type(self).__name__)
 
-        rng = check_random_state(self.random_state)
-        seed_weights, seed_training = rng.randint(np.iinfo(np.int32).max, size=2).tolist()
-        held_out = None
-        if self.early_stopping:
-            held_out = fitting.hold_out(merged, classes, self.validation_fraction, rng, self.max_iter)
-        kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
-        moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
-        network = self._start(len(classes), moments, seed_weights, device, fresh=not warm)
+        start = starting.begin(X, merged, classes, **self._start_params())
+        network = self._network(len(classes), start.moments, start.seed_weights, device, fresh=not warm)
         # The weights of an epoch, with the score of that epoch; which one is the best is known at the end.
         monitor.begin(
             lambda network, history: fitting.learned(
-                network, replace(history, best_epoch=len(history.loss)), moments, classes
+                network, replace(history, best_epoch=len(history.loss)), start.moments, classes
             )
         )
-        training = weights.make_part(X, merged, kept, factors, moments, device)
-        validation = None if held_out is None else weights.make_part(X, merged, held_out, factors, moments, device)
+        history = fitting.run(network, start.rows(factors, device), self._settings(), monitor=monitor)
+        self._learn(network, history, start)
 
-        history = fitting.run(
-            network,
-            training,
-            validation,
-            self._settings(self.max_iter, _AVERAGING),
-            seed_training,
-            monitor=monitor,
-        )
+    def _start_params(self) -> dict[str, Any]:
+        """Return the parameters by which rows are split and seeds drawn."""
+        names = ("random_state", "early_stopping", "validation_fraction", "max_iter")
+        return {name: getattr(self, name) for name in names}
+
+    def _learn(self, network: _training.Network, history: _training.History, start: starting.Start) -> None:
+        """Take over the outcome of a training that has ended well."""
         self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
-        self.__dict__.update(fitting.learned(network, history, moments, classes))
+        self.__dict__.update(fitting.learned(network, history, start.moments, start.classes))
         fitting.warn_of_end(history)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -353,13 +346,14 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         done = 0 if first else self.n_iter_
         batch = rows.measure(X, merged.rows, merged.weight)
         moments = batch if first else rows.Moments(*self._moments) + batch
-        network = self._start(len(known), moments, seed, device, fresh=first)
+        network = self._network(len(known), moments, seed, device, fresh=first)
         kept = None if first or self._optimizer is None else weights.to_memory(self._optimizer, device)
         memory = _training.AdamMoments.zeros(network) if kept is None else kept
         # With the number of calls so far in the seed: parts of one size are not each drawn in the same order.
         seed = int(np.random.SeedSequence([seed, done]).generate_state(1)[0])
         part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
-        history = fitting.run(network, part, None, self._settings(1, averaging=0.0), seed, moments=memory)
+        settings = replace(self._settings(), max_epochs=1, averaging=0.0)
+        history = fitting.run(network, _training.Rows(part, None, seed), settings, moments=memory)
         losses = [*([] if first else self.loss_curve_), *history.loss]
         self.__dict__.update(
             fitting.learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known)
@@ -387,7 +381,7 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         counts = weight > 0
         return (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
 
-    def _start(
+    def _network(
         self, n_classes: int, moments: rows.Moments, seed: int, device: Any, *, fresh: bool
     ) -> _training.Network:
         """Return the network to train: newly drawn, or the present one rewritten for the new standardisation."""
@@ -406,17 +400,17 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         """Refuse to go on with weights of another shape than the parameters ask for."""
         weights.check_shapes(self.coefs_, self._sizes(self.n_features_in_, len(self.classes_)), self.n_heads)
 
-    def _settings(self, max_epochs: int, averaging: float) -> _training.Settings:
+    def _settings(self) -> _training.Settings:
         """Return the parameters in the words of ``_training``."""
         return _training.Settings(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate_init,
             weight_decay=self.weight_decay,
             dropout=self.dropout,
-            max_epochs=max_epochs,
+            max_epochs=self.max_iter,
             patience=self.n_iter_no_change,
             tol=self.tol,
-            averaging=averaging,
+            averaging=_AVERAGING,
         )
 
     @classmethod

@@ -11,11 +11,11 @@ from tqdm import tqdm
 from skbert._head.rows import Merged, Moments, split_off
 from skbert._head.weights import network_arrays
 from skbert._sklearn import FitTask
-from skbert._training import AdamMoments, History, Monitor, Network, Part, Settings, train
+from skbert._training import AdamMoments, History, Monitor, Network, Rows, Settings, train
 from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning, ValidationSplitWarning
 
-__all__ = ["FitMonitor", "hold_out", "learned", "run", "warn_of_end"]
+__all__ = ["FitMonitor", "check_end", "hold_out", "learned", "run", "warn_of_end"]
 
 
 def hold_out(
@@ -87,10 +87,8 @@ class FitMonitor(Monitor):
 
 def run(
     network: Network,
-    training: Part,
-    validation: Part | None,
+    rows: Rows,
     settings: Settings,
-    seed: int,
     *,
     moments: AdamMoments | None = None,
     monitor: FitMonitor | None = None,
@@ -105,14 +103,27 @@ def run(
     """
     monitor = FitMonitor() if monitor is None else monitor
     with monitor.bar(settings.max_epochs):
-        history = train(network, training, validation, settings, seed=seed, moments=moments, monitor=monitor)
+        history = train(
+            network,
+            rows.training,
+            rows.validation,
+            settings,
+            seed=rows.seed,
+            moments=moments,
+            monitor=monitor,
+        )
+    check_end(history, settings)
+    return history
+
+
+def check_end(history: History, settings: Settings) -> None:
+    """Raise a ValueError where a training has left nothing that could be used."""
     if history.diverged and not history.validation_loss:
         msg = (
             f"The loss was no longer a finite number in epoch {len(history.loss) + 1}. Lower learning_rate_init "
             f"(it is {settings.learning_rate}), and look for extreme values in X and sample_weight."
         )
         raise ValueError(msg)
-    return history
 
 
 def _show(bar: tqdm, history: History) -> None:

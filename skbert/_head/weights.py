@@ -27,6 +27,7 @@ __all__ = [
     "rebase",
     "to_memory",
     "to_network",
+    "weights_of",
 ]
 
 Arrays = tuple[list[np.ndarray], list[np.ndarray]]  # coefs, (n_heads, n_in, n_out); intercepts, (n_heads, n_out)
@@ -58,14 +59,23 @@ def make_part(
     Part
         In memory of its own.
     """
-    y, count = merged.y[chosen], merged.weight[chosen]
-    weight = count * factors[y]
     Z = standardise(X, merged.rows[chosen], moments)
+    weight, tally = weights_of(merged, chosen, factors)
     return Part(
         torch.from_numpy(Z).to(device),
-        torch.from_numpy(y).to(device, torch.int64),
-        torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device),
-        torch.from_numpy((count / count.mean()).astype(np.float32)).to(device),
+        torch.from_numpy(merged.y[chosen]).to(device, torch.int64),
+        weight.to(device),
+        tally.to(device),
+    )
+
+
+def weights_of(merged: Merged, chosen: np.ndarray, factors: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what the chosen rows count in the loss and in the accuracy, each with mean one, float32 on the CPU."""
+    y, count = merged.y[chosen], merged.weight[chosen]
+    weight = count * factors[y]
+    return (
+        torch.from_numpy((weight / weight.mean()).astype(np.float32)),
+        torch.from_numpy((count / count.mean()).astype(np.float32)),
     )
 
 
