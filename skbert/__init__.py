@@ -7,6 +7,7 @@ from skbert._displays import TrainingHistoryDisplay
 from skbert._embedder import BertEmbedder
 from skbert._engine.registry import release_models
 from skbert._head import HeadClassifier
+from skbert._report import text_report
 from skbert._store.caches import cache_info, clear_cache
 from skbert._store.disk import DiskStore
 from skbert._store.memory import MemoryStore
@@ -24,5 +25,6 @@ __all__ = [
     "load_bundle",
     "release_models",
     "save_bundle",
+    "text_report",
 ]
 __version__ = "0.1.0.dev0"

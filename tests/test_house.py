@@ -64,7 +64,7 @@ MAY_ASK = {
     "_params.py": {"exceptions"},
     "_sklearn.py": set(),
     "_base.py": {"exceptions", "_sklearn"},
-    "_texts.py": {"exceptions"},
+    "_texts/": {"exceptions"},
     "_engine/batching.py": {"exceptions"},
     "_store/": {"exceptions", "_params", "_warnings"},
 }

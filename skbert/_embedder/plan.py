@@ -14,7 +14,7 @@ from skbert._engine.spec import EncoderSpec, Unit
 from skbert._store.caches import open_store
 from skbert.exceptions import InvalidParameterError, ModelFilesError
 
-__all__ = ["make_plan", "units_asked"]
+__all__ = ["make_plan", "prompt_of", "token_limit", "units_asked"]
 
 _POOLINGS = ("mean", "cls", "max")
 
@@ -23,14 +23,13 @@ def make_plan(embedder: Any, files: ModelFiles) -> tuple[EncoderSpec, EncodeOpti
     """Return the identity of the vectors asked for, and how they are to be made."""
     devices = resolve_devices(embedder.device, type(embedder).__name__)
     dtype = resolve_dtype(embedder.dtype, devices)
-    prompt = (files.settings.prompt or "") if embedder.prompt is None else embedder.prompt
     spec = EncoderSpec(
         weights=files.weights_sha256,
         config=files.config_digest,
         tokenizer=files.tokenizer_digest,
-        max_length=_token_limit(embedder, files),
+        max_length=token_limit(embedder, files),
         long_texts=embedder.long_texts if embedder.long_texts in ("head_tail", "chunk") else "truncate",
-        prompt=prompt,
+        prompt=prompt_of(embedder, files),
         dtype=str(dtype).removeprefix("torch."),
         units=units_asked(embedder, files),
     )
@@ -108,7 +107,13 @@ def _layer(embedder: Any, layer: int, files: ModelFiles, parameter: str) -> int:
     return layer % count
 
 
-def _token_limit(embedder: Any, files: ModelFiles) -> int:
+def prompt_of(embedder: Any, files: ModelFiles) -> str:
+    """Return what is put before each text."""
+    return (files.settings.prompt or "") if embedder.prompt is None else embedder.prompt
+
+
+def token_limit(embedder: Any, files: ModelFiles) -> int:
+    """Return the longest input in tokens, special ones counted."""
     if embedder.max_length is None:
         return files.default_length
     if embedder.max_length > files.limit:

@@ -17,22 +17,28 @@ from skbert._engine.sources import ModelFiles, reason_of
 from skbert._engine.tokens import Template
 from skbert.exceptions import ModelFilesError
 
-__all__ = ["load_model", "load_tokenizer", "probe_template", "quiet_transformers"]
+__all__ = ["load_model", "load_tokenizer", "load_tokenizer_and_unknown", "probe_template", "quiet_transformers"]
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
+    return load_tokenizer_and_unknown(files)[0]
+
+
+def load_tokenizer_and_unknown(files: ModelFiles) -> tuple[Any, int | None]:
+    """Return the fast tokenizer, and the id of the piece that stands for what it does not know, if it has one."""
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 files.folder, local_files_only=True, trust_remote_code=False
             )
+            unknown = tokenizer.unk_token_id
         backend = tokenizer.backend_tokenizer
     except Exception as error:
         msg = f"The tokenizer in {str(files.folder)!r} cannot be used: {type(error).__name__}: {reason_of(error)}"
         raise ModelFilesError(msg) from error
     backend.no_padding()
     backend.no_truncation()
-    return backend
+    return backend, unknown
 
 
 def probe_template(backend: Any, files: ModelFiles) -> Template:

@@ -1,11 +1,7 @@
-"""What counts as a text input: checks X into texts or pairs, and gives results back in the kind of X.
-
-Low room: imports only ``exceptions``. Knows containers, not models.
-"""
+"""Checks X into texts or pairs, and says what is wrong with it. Part of ``_texts``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from skbert._texts.containers import comes_from, frame_columns, frame_parts, is_arrow, is_missing, show
 from skbert.exceptions import MissingTextError, TextInputError
 
-__all__ = ["Item", "TextInput", "check_names", "check_texts", "rebuild"]
+__all__ = ["Item", "TextInput", "check_names", "check_texts"]
 
 Item: TypeAlias = str | tuple[str, str] | None
 _SHOWN_ROWS = 5  # rows that an error lists before it says "…"
@@ -38,7 +35,12 @@ class TextInput(NamedTuple):
 
 
 def check_texts(
-    X: Any, *, missing: str = "error", estimator: str = "This estimator", embedder: str | None = None
+    X: Any,
+    *,
+    missing: str = "error",
+    estimator: str = "This estimator",
+    embedder: str | None = None,
+    is_transformer: bool = True,
 ) -> TextInput:
     """Check that X is a sequence of texts, or of pairs of texts.
 
@@ -55,6 +57,9 @@ def check_texts(
     embedder : str or None, default=None
         Where a classifier asks, the class of its embedder: that has the
         parameter `missing`, and can stand in a ColumnTransformer.
+    is_transformer : bool, default=True
+        Whether who asks, or its embedder, can stand in a ColumnTransformer:
+        the message about columns beside the texts says how.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def check_texts(
     MissingTextError
         X holds missing values and `missing` is "error".
     """
-    transformer = embedder or estimator
+    transformer = (embedder or estimator) if is_transformer else ""
     values, columns = _to_rows(X, estimator, transformer)
     if len(values) == 0:
         shape = getattr(X, "shape", (0,))
@@ -141,99 +146,6 @@ def check_names(
         raise TextInputError(msg)
 
 
-def rebuild(X: Any, items: Sequence[Item]) -> Any:
-    """Put `items` back into the kind of container that X is.
-
-    Parameters
-    ----------
-    X : any input that :func:`check_texts` takes
-        The model for the result: its type, index, name and columns.
-    items : sequence of str, tuple of two str or None
-        One for each row of X.
-
-    Returns
-    -------
-    like X
-        A Series for a Series (index and name kept), an array for an array, and
-        so on. Missing rows keep the missing value that X has there.
-    """
-    columns = _frame_columns(X)
-    if columns is not None:
-        sides = [items] if len(columns) == 1 else [[_side(item, k) for item in items] for k in (0, 1)]
-        parts = [rebuild(part, side) for part, side in zip(_frame_parts(X), sides, strict=True)]
-        if _comes_from(X, "polars"):
-            return type(X)(parts)
-        if _comes_from(X, "pyarrow"):
-            return type(X).from_arrays(parts, schema=X.schema)
-        frame = type(X)(pd.concat(parts, axis="columns"))
-        frame.columns = X.columns
-        return frame
-    if isinstance(X, pd.Series | pd.Index):
-        return _rebuild_pandas(X, items)
-    if isinstance(X, pd.api.extensions.ExtensionArray):
-        return _rebuild_pandas(pd.Series(X), items).array
-    if _comes_from(X, "polars"):
-        # An Enum has no room for a new text.
-        dtype = None if str(X.dtype).startswith("Enum") else X.dtype
-        return type(X)(X.name, _keep_rows(X.to_list(), items), dtype=dtype)
-    if _is_arrow(X):
-        return _rebuild_arrow(X, items)
-    if isinstance(X, np.ma.MaskedArray):
-        return np.ma.array(_rebuild_array(X.data, items), mask=X.mask)
-    if hasattr(X, "__array__"):
-        return _rebuild_array(np.asarray(X), items)
-    rebuilt = _keep_rows(X, items)
-    return tuple(rebuilt) if isinstance(X, tuple) else rebuilt
-
-
-def _rebuild_pandas(X: Any, items: Sequence[Item]) -> Any:
-    values = _keep_rows(X.tolist(), items)
-    is_category = isinstance(X.dtype, pd.CategoricalDtype)
-    dtype = "object" if is_category else X.dtype
-    if isinstance(X, pd.Index):
-        new: Any = pd.Index(values, dtype=dtype).set_names(X.names)
-    else:
-        new = pd.Series(values, index=X.index, name=X.name, dtype=dtype)
-    return new.astype("category") if is_category else new
-
-
-def _rebuild_arrow(X: Any, items: Sequence[Item]) -> Any:
-    arrow: Any = sys.modules["pyarrow"]  # X is there, so it is loaded
-    values = _keep_rows(X.to_pylist(), items)
-    return arrow.chunked_array([values], X.type) if hasattr(X, "chunks") else arrow.array(values, X.type)
-
-
-def _rebuild_array(X: np.ndarray, items: Sequence[Item]) -> np.ndarray:
-    cells: list[Any] = list(items)
-    if X.ndim == 2 and X.shape[1] == 2:
-        cells = [_side(item, k) for item in items for k in (0, 1)]
-    values = _keep_rows(X.ravel().tolist(), cells)
-    if X.dtype.kind == "O":
-        flat = np.empty(len(values), dtype=object)
-        flat[:] = values
-    else:
-        # dtype "U" without a length: a replaced word may be longer than the widest old one
-        flat = np.array(values, dtype=np.str_ if X.dtype.kind == "U" else X.dtype)
-    return flat.reshape(X.shape)
-
-
-def _keep_rows(old: Iterable[Any], new: Iterable[Item]) -> list[Any]:
-    """Return the new rows in the form of the old ones; a row that is None stays what it was."""
-    return [_keep_row(before, after) for before, after in zip(old, new, strict=True)]
-
-
-def _keep_row(old: Any, new: Item) -> Any:
-    if new is None:
-        return old
-    if isinstance(old, list):
-        return list(new) if isinstance(new, tuple) else [new]
-    return (new,) if isinstance(old, tuple) and len(old) == 1 else new
-
-
-def _side(item: Item, k: int) -> str | None:
-    return item[k] if isinstance(item, tuple) else None
-
-
 def _to_rows(X: Any, estimator: str, transformer: str) -> tuple[Sequence[Any], list[Any] | None]:
     """Return the rows of X as a sequence, and the column names where X is a frame."""
     if isinstance(X, str | bytes | bytearray):
@@ -246,21 +158,21 @@ def _to_rows(X: Any, estimator: str, transformer: str) -> tuple[Sequence[Any], l
     if isinstance(X, Iterator):
         msg = f"A generator or iterator ({type(X).__name__}) can be read only once. Pass list(X) instead."
         raise TextInputError(msg)
-    if _comes_from(X, "polars") and hasattr(X, "collect"):
+    if comes_from(X, "polars") and hasattr(X, "collect"):
         msg = f"A polars {type(X).__name__} holds no texts yet. Pass X.collect() instead."
         raise TextInputError(msg)
-    columns = _frame_columns(X)
+    columns = frame_columns(X)
     if columns is not None:
         if len(columns) > 2 or len(columns) == 0:
             raise TextInputError(_too_wide(len(columns), estimator, transformer, list(columns)))
-        parts = [_to_rows(part, estimator, transformer)[0] for part in _frame_parts(X)]
+        parts = [_to_rows(part, estimator, transformer)[0] for part in frame_parts(X)]
         rows = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
         return rows, columns
     if isinstance(X, list | tuple):
         return X, None
-    if isinstance(X, pd.Series | pd.Index) or _comes_from(X, "polars"):
+    if isinstance(X, pd.Series | pd.Index) or comes_from(X, "polars"):
         return X.to_list(), None
-    if _is_arrow(X):
+    if is_arrow(X):
         return X.to_pylist(), None
     if isinstance(X, Mapping | Set | type) or np.isscalar(X):
         raise TextInputError(_no_sequence(X, estimator))
@@ -278,7 +190,7 @@ def _no_sequence(X: Any, estimator: str) -> str:
     # The order of a set is nobody's choice.
     listed = isinstance(X, Iterable) and not isinstance(X, Mapping | set | frozenset | type)
     return (
-        f"{estimator} takes a list, a tuple, a 1-D array or a Series of str, got {type(X).__name__}: {_show(X)}. "
+        f"{estimator} takes a list, a tuple, a 1-D array or a Series of str, got {type(X).__name__}: {show(X)}. "
         f"Pass a sequence of texts{', for example list(X)' if listed else ''}."
     )
 
@@ -306,14 +218,17 @@ def _too_wide(n_columns: int, estimator: str, transformer: str, names: list[Any]
     named = f": {names}" if names else ""
     return (
         f"{estimator} takes one column of texts or two columns of sentence pairs, got {n_columns} columns{named}. "
-        f"{_in_transformer(transformer, names or [0])}"
+        f"{_in_transformer(transformer, names)}"
     )
 
 
-def _in_transformer(transformer: str, columns: Sequence[Any]) -> str:
+def _in_transformer(transformer: str, columns: Sequence[Any] | None) -> str:
+    first = columns[0] if columns else 0
+    if not transformer:
+        return f"Pass the texts alone: {f'X[{first!r}]' if columns else 'X[:, 0]'}."
     return (
         "Name the text column in a ColumnTransformer: "
-        f"make_column_transformer(({transformer}(), [{columns[0]!r}]), remainder='drop')."
+        f"make_column_transformer(({transformer}(), [{first!r}]), remainder='drop')."
     )
 
 
@@ -323,7 +238,7 @@ def _holds_pairs(values: Sequence[Any]) -> bool:
         if isinstance(value, list | tuple):
             if len(value) != 1:
                 return True
-        elif not _is_missing(value):
+        elif not is_missing(value):
             return False
     return False
 
@@ -332,10 +247,10 @@ def _check_columns(rows: Sequence[Any], columns: Sequence[Any], estimator: str, 
     """Refuse a frame of texts beside numbers, which two columns would make pairs of."""
     for row, sides in enumerate(rows):
         for column, value in zip(columns, sides, strict=True):
-            if not isinstance(value, str | bytes) and not _is_missing(value):
+            if not isinstance(value, str | bytes) and not is_missing(value):
                 msg = (
                     f"{estimator} reads the two columns {list(columns)} as sentence pairs, but row {row} of {column!r} "
-                    f"is of type {type(value).__name__}: {_show(value)}. {_in_transformer(transformer, columns)}"
+                    f"is of type {type(value).__name__}: {show(value)}. {_in_transformer(transformer, columns)}"
                 )
                 raise TextInputError(msg)
 
@@ -343,17 +258,17 @@ def _check_columns(rows: Sequence[Any], columns: Sequence[Any], estimator: str, 
 def _check_row(row: int, value: Any, is_pairs: bool, estimator: str) -> Item:
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
-    if _is_missing(value):
+    if is_missing(value):
         return None
     if is_pairs:
         if not isinstance(value, list | tuple) or len(value) != 2:
             msg = (
-                f"Row {row} of X must be a pair of texts, as X holds pairs, got {_show(value)}. "
+                f"Row {row} of X must be a pair of texts, as X holds pairs, got {show(value)}. "
                 "Pass 2-tuples of str in every row, or one str in every row."
             )
             raise TextInputError(msg)
         first, second = value
-        if _is_missing(first) or _is_missing(second):
+        if is_missing(first) or is_missing(second):
             return None
         return _check_str(row, first, estimator), _check_str(row, second, estimator)
     return _check_str(row, value, estimator)
@@ -371,7 +286,7 @@ def _check_str(row: int, value: Any, estimator: str) -> str:
     else:
         remedy = "Convert it first, for example with X.astype(str), or with [str(text) for text in X] if X is a list."
     kind = "Complex data not supported: " if isinstance(value, complex | np.complexfloating) else ""
-    found = f"row {row} of X is of type {type(value).__name__}: {_show(value)}"
+    found = f"row {row} of X is of type {type(value).__name__}: {show(value)}"
     msg = f"{kind}{estimator} takes texts, but {found}. {remedy}"
     raise TextInputError(msg)
 
@@ -387,47 +302,12 @@ def _check_encodable(items: list[Item]) -> None:
         except UnicodeEncodeError as error:
             msg = (
                 f"Row {row} of X holds a lone surrogate ({text[error.start]!r}), which is no character: "
-                f"{_show(text)}. Clean it, for example with text.encode('utf-8', 'replace').decode('utf-8')."
+                f"{show(text)}. Clean it, for example with text.encode('utf-8', 'replace').decode('utf-8')."
             )
             raise TextInputError(msg) from None
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    return isinstance(value, float | np.floating) and bool(value != value)
-
-
-def _comes_from(X: Any, library: str) -> bool:
-    return type(X).__module__.partition(".")[0] == library  # without importing it
-
-
-def _is_arrow(X: Any) -> bool:
-    """Say whether X is an Array or a ChunkedArray of pyarrow."""
-    return _comes_from(X, "pyarrow") and hasattr(X, "to_pylist") and not hasattr(X, "columns")
-
-
-def _frame_columns(X: Any) -> list[Any] | None:
-    if isinstance(X, pd.DataFrame) or (_comes_from(X, "polars") and hasattr(X, "columns")):
-        return list(X.columns)
-    if _comes_from(X, "pyarrow") and hasattr(X, "column_names"):
-        return list(X.column_names)
-    return None
-
-
-def _frame_parts(X: Any) -> list[Any]:
-    """Return the columns of a frame by position: pandas allows two of one name."""
-    if isinstance(X, pd.DataFrame):
-        return [X.iloc[:, k] for k in range(X.shape[1])]
-    return X.get_columns() if _comes_from(X, "polars") else X.columns
 
 
 def _rows(rows: list[int]) -> str:
     shown = ", ".join(map(str, rows[:_SHOWN_ROWS]))
     noun = "row" if len(rows) == 1 else "rows"
     return f"{noun} {shown}{', …' if len(rows) > _SHOWN_ROWS else ''}"
-
-
-def _show(value: Any, width: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 1] + "…"
