@@ -21,7 +21,8 @@ DOCUMENTATION = "https://skbert.readthedocs.io/en/latest"  # as in pyproject.tom
 # another form; `_upgrade` then brings older states up, one step a number.
 # 1: no number. 2: HeadClassifier._moments is a plain tuple; a fitted BertEmbedder has _vector_format and
 # _model_defaults (from format 1, without the latter, the files of now decide).
-STATE_FORMAT = 2
+# 3: a fitted HeadClassifier has temperature_.
+STATE_FORMAT = 3
 
 
 class SkbertEstimator(CallbackSupportMixin, BaseEstimator):

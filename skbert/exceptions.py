@@ -17,6 +17,7 @@ The tree::
     ├── TruncationWarning                               texts were cut at max_length
     ├── CacheWarning                                    the vector store dropped or missed something
     ├── DeviceWarning                                   one of several devices failed, and others did its work
+    ├── LeakageWarning                                  copies are in the training and the validation part
     └── ValidationSplitWarning                          early stopping had to go on without a split
 
 Every class has a built-in base, so that code which knows only scikit-learn's
@@ -33,6 +34,7 @@ __all__ = [
     "DeviceWarning",
     "FingerprintError",
     "InvalidParameterError",
+    "LeakageWarning",
     "MissingTextError",
     "ModelFilesError",
     "ModelNotFoundError",
@@ -103,6 +105,10 @@ class CacheWarning(SkbertWarning):
 
 class DeviceWarning(SkbertWarning):
     """One of several devices failed, and the others did its work."""
+
+
+class LeakageWarning(SkbertWarning):
+    """Rows of the validation part have copies in the training part."""
 
 
 class ValidationSplitWarning(SkbertWarning):

@@ -172,6 +172,8 @@ def test_class_weights_are_sample_weights():
     factors = compute_class_weight("balanced", classes=np.array([0, 1]), y=y)
     kwargs = {"early_stopping": False, "hidden_layer_sizes": ()}
     by_name = quick(class_weight="balanced", **kwargs).fit(X, y)
+    milder = quick(class_weight="balanced_sqrt", **kwargs).fit(X, y)
+    assert_same(milder, quick(class_weight=dict(enumerate(np.sqrt(factors))), **kwargs).fit(X, y))
     by_dict = quick(class_weight=dict(enumerate(factors)), **kwargs).fit(X, y)
     by_sample = quick(**kwargs).fit(X, y, sample_weight=factors[y])
     assert_same(by_name, by_dict)

@@ -36,7 +36,7 @@ def test_verbose_draws_a_bar_on_stderr(capsys):
         ("validation_fraction", 1.0, r"a float in the range \(0, 1\)"),
         ("n_iter_no_change", 0, "an int in the range"),
         ("tol", np.nan, r"a float in the range \[0, inf\)"),
-        ("class_weight", "even", "None, a str among {'balanced'} or a dict of class to weight"),
+        ("class_weight", "even", "None, a str among {'balanced', 'balanced_sqrt'} or a dict of class to weight"),
         ("class_weight", {0: -1.0}, "None, .* or a dict of class to weight, a finite number from 0 up"),
         ("class_weight", {0: np.nan}, "None, .* or a dict of class to weight, a finite number from 0 up"),
         ("class_weight", {0: np.inf}, "None, .* or a dict of class to weight, a finite number from 0 up"),

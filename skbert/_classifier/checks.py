@@ -64,7 +64,7 @@ def check_labels(
         As the user gave them.
     before : ndarray or None
         The classes of the fit that is gone on from.
-    class_weight : dict, 'balanced' or None
+    class_weight : dict, 'balanced', 'balanced_sqrt' or None
         The parameter.
     n : int
         Number of texts.

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, clone
 
 from skbert._base import SkbertEstimator
-from skbert._classifier.checks import check_labels, check_same_kind, check_same_vectors, check_start
+from skbert._classifier.checks import check_labels, check_same_kind, check_same_vectors, check_start, texts_of
 from skbert._classifier.predictions import TextPredictions, as_matrix
 from skbert._embedder import BertEmbedder
 from skbert._head import HeadClassifier
@@ -17,6 +17,7 @@ from skbert._head.fitting import FitMonitor
 from skbert._params import Rules, check_params, instance, none
 from skbert._sklearn import FitTask, with_callbacks
 from skbert._store.memory import MemoryStore
+from skbert._texts import near_keys
 from skbert.exceptions import InvalidParameterError
 
 __all__ = ["BertSentimentClassifier"]
@@ -74,8 +75,9 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         Epochs without a gain of `tol` before stopping.
     tol : float, default=1e-4
         What counts as a gain, in units of the loss.
-    class_weight : dict, 'balanced' or None, default=None
-        Weights of the classes in the loss.
+    class_weight : dict, 'balanced', 'balanced_sqrt' or None, default=None
+        Weights of the classes in the loss. 'balanced' makes all classes weigh
+        the same; 'balanced_sqrt' takes the square roots of its weights.
     n_heads : int, default=1
         Networks that are trained at once and averaged in probability.
     warm_start : bool, default=False
@@ -221,6 +223,9 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         -----
         ValidationSplitWarning
             A class has too few different texts for a validation part.
+        LeakageWarning
+            Texts of the validation part are nearly the same as texts of the
+            training part; see :func:`text_report` for what that means.
         SkbertWarning
             The training of the head was interrupted by the user (Ctrl-C), or
             diverged after good epochs. The best weights so far are kept, and
@@ -229,6 +234,7 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         """
         going_on = self.warm_start and hasattr(self, "head_")
         embedder, labels, is_pairs = self._start(X, y, sample_weight, going_on=going_on)
+        near = near_keys(texts_of(X, embedder, type(self).__name__).items) if self.early_stopping else None
         task = FitTask(self, X, y, sample_weight, self.max_iter).begin()
         working = embedder
         if task.is_watched and embedder.cache is None:
@@ -242,7 +248,8 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
             so_far.__dict__.update(learned)
             return {**self._learned(embedder, so_far, is_pairs), "embedder": working}
 
-        head._fit(vectors, labels, sample_weight, FitMonitor(type(self).__name__, self.verbose, task, present))
+        monitor = FitMonitor(type(self).__name__, self.verbose, task, present)
+        head._fit(vectors, labels, sample_weight, monitor, near)
         self._forget()
         self.__dict__.update(self._learned(embedder, head, is_pairs))
         task.end(**({"embedder": working} if working is not embedder else {}))

@@ -1,32 +1,22 @@
-"""HeadClassifier, the estimator itself. Part of ``_head``; takes its epochs from ``_training``."""
+"""HeadClassifier, the estimator itself. Part of ``_head``; how it learns and what it answers is beside it."""
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
-from skbert import _training
 from skbert._base import SkbertEstimator
-from skbert._head import fitting, inputs, rows, starting, weights
-from skbert._head.predictions import DTYPES, Predictions
-from skbert._params import Rules, check_params
+from skbert._head import fitting, inputs
+from skbert._head.learning import Learning
+from skbert._head.predictions import Predictions
+from skbert._params import Rules
 from skbert._sklearn import FitTask, with_callbacks
 
 __all__ = ["HeadClassifier"]
 
-# Epochs over which fit averages the weights. In the validation parts of benchmarks/study_head_defaults.py 1, 2 and 3
-# did equally well, and better than none at each learning rate that was tried.
-_AVERAGING = 2.0
 
-
-class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
+class HeadClassifier(Learning, Predictions, ClassifierMixin, SkbertEstimator):
     """Classify vectors with a small network, trained by torch.
 
     A multilayer perceptron for the output of a frozen encoder: standardised
@@ -64,10 +54,12 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         Number of epochs in a row that may gain no more than `tol`.
     tol : float, default=1e-4
         Fall of the validation loss, in nats, that counts as a gain.
-    class_weight : dict, 'balanced' or None, default=None
+    class_weight : dict, 'balanced', 'balanced_sqrt' or None, default=None
         What the weight of a row of each class is multiplied with, in the loss
         and in the validation loss, not in the accuracy. 'balanced' makes all
-        classes weigh the same. Classes that a dict leaves out weigh 1.
+        classes weigh the same. 'balanced_sqrt' takes the square roots of its
+        weights: rare classes are found more often, and accuracy and
+        probabilities suffer less. Classes that a dict leaves out weigh 1.
     n_heads : int, default=1
         Number of networks that are trained at once, each with its own initial
         weights and dropout. Their probabilities are averaged.
@@ -111,6 +103,11 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         Float32 weights of each layer, for standardised rows.
     intercepts_ : list of ndarray of shape (n_heads, n_out)
         Float32 biases of each layer.
+    temperature_ : float
+        What log-probabilities are divided by before they are normalised [6]_:
+        above 1 where the network was too sure of itself on the validation
+        part, else 1. It changes no prediction. 1 without a validation part,
+        and kept by `partial_fit`.
     mean_, scale_ : ndarray of shape (n_features_in_,)
         Float64 mean and standard deviation of the columns over the training
         part; 1 in `scale_` for a column that does not vary.
@@ -157,6 +154,8 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
        rectifiers. ICCV, 1026-1034.
     .. [5] Polyak, B. T., and Juditsky, A. B. (1992). Acceleration of stochastic
        approximation by averaging. SIAM J. Control Optim. 30, 838-855.
+    .. [6] Guo, C., Pleiss, G., Sun, Y., and Weinberger, K. Q. (2017). On
+       calibration of modern neural networks. ICML, 1321-1330.
 
     Examples
     --------
@@ -244,6 +243,9 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         -----
         ValidationSplitWarning
             A class has too few different rows for a validation part.
+        LeakageWarning
+            Rows of the validation part have copies in the training part that
+            differ by rounding only.
         SkbertWarning
             The training was interrupted by the user (Ctrl-C), or diverged after
             good epochs. The best weights so far are kept, and no error is raised.
@@ -252,45 +254,6 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         self._fit(X, y, sample_weight, fitting.FitMonitor(type(self).__name__, self.verbose, task))
         task.end()
         return self
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, monitor: fitting.FitMonitor) -> Self:
-        """Train as `fit` does, before another monitor: that of the classifier which this is the head of."""
-        trained = copy(self)  # a fit that fails leaves the earlier one whole, and one may predict meanwhile
-        trained._train(X, y, sample_weight, monitor)
-        return self._become(trained)
-
-    def _train(self, X: Any, y: Any, sample_weight: Any, monitor: fitting.FitMonitor) -> None:
-        check_params(self)
-        device = inputs.resolve_device(self.device, type(self).__name__)
-        warm = self.warm_start and hasattr(self, "coefs_")
-        if not warm:
-            self._forget()
-        X, y, weight = self._check_data(X, y, sample_weight, reset=not warm)
-        classes = inputs.classes_of_fit(y, self.classes_ if warm else None, type(self).__name__)
-        merged = rows.merge_copies(X, inputs.encode_labels(y, classes), weight)
-        factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight, type(self).__name__)
-
-        start = starting.begin(X, merged, classes, **self._start_params())
-        network = self._network(len(classes), start.moments, start.seed_weights, device, fresh=not warm)
-        # The weights of an epoch, with the score of that epoch; which one is the best is known at the end.
-        monitor.begin(
-            lambda network, history: fitting.learned(
-                network, replace(history, best_epoch=len(history.loss)), start.moments, classes
-            )
-        )
-        history = fitting.run(network, start.rows(factors, device), self._settings(), monitor=monitor)
-        self._learn(network, history, start)
-
-    def _start_params(self) -> dict[str, Any]:
-        """Return the parameters by which rows are split and seeds drawn."""
-        names = ("random_state", "early_stopping", "validation_fraction", "max_iter")
-        return {name: getattr(self, name) for name in names}
-
-    def _learn(self, network: _training.Network, history: _training.History, start: starting.Start) -> None:
-        """Take over the outcome of a training that has ended well."""
-        self._optimizer: weights.Memory | None = None  # AdamW's, which partial_fit keeps
-        self.__dict__.update(fitting.learned(network, history, start.moments, start.classes))
-        fitting.warn_of_end(history)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on a part of the data.
@@ -321,100 +284,17 @@ class HeadClassifier(Predictions, ClassifierMixin, SkbertEstimator):
         Raises
         ------
         InvalidParameterError
-            As for `fit`, or `class_weight` is 'balanced'.
+            As for `fit`, or `class_weight` is a str.
         ValueError
             As for `fit`; or `classes` is missing or has changed, or a label
             is not among them.
         """
-        trained = copy(self)
-        trained._train_part(X, y, classes, sample_weight)
-        return self._become(trained)
-
-    def _train_part(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        check_params(self)
-        device = inputs.resolve_device(self.device, type(self).__name__)
-        inputs.check_class_weight_of_part(self.class_weight, type(self).__name__)
-        first = not hasattr(self, "coefs_")
-        if first:
-            self._forget()
-        known = inputs.known_classes(classes, None if first else self.classes_, type(self).__name__)
-        X, y, weight = self._check_data(X, y, sample_weight, reset=first)
-        merged = rows.merge_copies(X, inputs.encode_labels(y, known), weight)
-        factors = inputs.class_factors(self.class_weight, known, merged.y, merged.weight, type(self).__name__)
-
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        done = 0 if first else self.n_iter_
-        batch = rows.measure(X, merged.rows, merged.weight)
-        moments = batch if first else rows.Moments(*self._moments) + batch
-        network = self._network(len(known), moments, seed, device, fresh=first)
-        kept = None if first or self._optimizer is None else weights.to_memory(self._optimizer, device)
-        memory = _training.AdamMoments.zeros(network) if kept is None else kept
-        # With the number of calls so far in the seed: parts of one size are not each drawn in the same order.
-        seed = int(np.random.SeedSequence([seed, done]).generate_state(1)[0])
-        part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
-        settings = replace(self._settings(), max_epochs=1, averaging=0.0)
-        history = fitting.run(network, _training.Rows(part, None, seed), settings, moments=memory)
-        losses = [*([] if first else self.loss_curve_), *history.loss]
-        self.__dict__.update(
-            fitting.learned(network, replace(history, loss=losses, best_epoch=len(losses)), moments, known)
-        )
-        self._optimizer = weights.memory_arrays(memory)
-        fitting.warn_of_end(history)
-
-    def _become(self, trained: HeadClassifier) -> Self:
-        """Take over what a copy has learned."""
-        self._forget()
-        self.__dict__.update(vars(trained))
-        return self
-
-    def _forget(self) -> None:
-        """Drop all that an earlier fit has learned."""
-        for name in [name for name in vars(self) if name.endswith("_") or name in ("_moments", "_optimizer")]:
-            delattr(self, name)
-
-    def _check_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[np.ndarray, ...]:
-        """Return X, y and the weights, all three without the rows of weight zero."""
-        inputs.check_labels_present(y, type(self).__name__)
-        X, y = validate_data(self, X, y, dtype=DTYPES, reset=reset)
-        check_classification_targets(y)
-        weight = inputs.check_sample_weight(sample_weight, len(y))
-        counts = weight > 0
-        return (X, y, weight) if counts.all() else (X[counts], y[counts], weight[counts])
-
-    def _network(
-        self, n_classes: int, moments: rows.Moments, seed: int, device: Any, *, fresh: bool
-    ) -> _training.Network:
-        """Return the network to train: newly drawn, or the present one rewritten for the new standardisation."""
-        sizes = self._sizes(len(moments.mean), n_classes)
-        if fresh:
-            return weights.new_network(sizes, self.n_heads, seed, device)
-        self._check_shapes()
-        before = rows.Moments(*self._moments)
-        return weights.to_network(*weights.rebase(self.coefs_, self.intercepts_, before, moments), device)
-
-    def _sizes(self, n_features: int, n_classes: int) -> list[int]:
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
-        return [n_features, *hidden, n_classes]
-
-    def _check_shapes(self) -> None:
-        """Refuse to go on with weights of another shape than the parameters ask for."""
-        weights.check_shapes(self.coefs_, self._sizes(self.n_features_in_, len(self.classes_)), self.n_heads)
-
-    def _settings(self) -> _training.Settings:
-        """Return the parameters in the words of ``_training``."""
-        return _training.Settings(
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate_init,
-            weight_decay=self.weight_decay,
-            dropout=self.dropout,
-            max_epochs=self.max_iter,
-            patience=self.n_iter_no_change,
-            tol=self.tol,
-            averaging=_AVERAGING,
-        )
+        return self._fit_part(X, y, classes, sample_weight)
 
     @classmethod
     def _upgrade(cls, state: dict[str, Any], number: int) -> dict[str, Any]:
         if number == 1 and "_moments" in state:
             state["_moments"] = tuple(state["_moments"])
+        if number == 2 and "coefs_" in state:
+            state["temperature_"] = 1.0
         return state

@@ -148,7 +148,9 @@ def warn_of_end(history: History) -> None:
     warn(msg, SkbertWarning)
 
 
-def learned(network: Network, history: History, moments: Moments, classes: np.ndarray) -> dict[str, Any]:
+def learned(
+    network: Network, history: History, moments: Moments, classes: np.ndarray, temperature: float
+) -> dict[str, Any]:
     """Return the attributes of a head that has learned this: numpy and plain values, no tensors."""
     coefs, intercepts = network_arrays(network)
     validated = bool(history.validation_loss)
@@ -160,6 +162,7 @@ def learned(network: Network, history: History, moments: Moments, classes: np.nd
         "scale_": moments.scale,
         "coefs_": coefs,
         "intercepts_": intercepts,
+        "temperature_": temperature,
         "n_iter_": len(history.loss),
         "best_iter_": history.best_epoch,
         "loss_curve_": list(history.loss),

@@ -22,6 +22,7 @@ __all__ = [
     "check_sample_weight",
     "class_factors",
     "classes_of_fit",
+    "counted_rows",
     "encode_labels",
     "known_classes",
     "resolve_device",
@@ -49,7 +50,7 @@ PARAMETER_RULES: Rules = {
     "validation_fraction": (real(0, 1, closed="neither"),),
     "n_iter_no_change": (integer(1),),
     "tol": (real(0, float("inf"), closed="left"),),
-    "class_weight": (none(), one_of("balanced"), CLASS_WEIGHT_RULE),
+    "class_weight": (none(), one_of("balanced", "balanced_sqrt"), CLASS_WEIGHT_RULE),
     "n_heads": (integer(1),),
     "warm_start": (boolean(),),
     "device": (DEVICE_RULE,),
@@ -109,6 +110,11 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
         msg = "The values of sample_weight are all zero: there is nothing to learn from. One at least must be positive."
         raise ValueError(msg)
     return weight
+
+
+def counted_rows(sample_weight: Any, n: int) -> np.ndarray:
+    """Return the numbers of the rows whose weight is not zero."""
+    return np.flatnonzero(check_sample_weight(sample_weight, n))
 
 
 def check_labels_present(y: Any, estimator: str) -> None:
@@ -231,7 +237,7 @@ def class_factors(
 
     Parameters
     ----------
-    class_weight : None, "balanced" or dict
+    class_weight : None, "balanced", "balanced_sqrt" or dict
         The parameter, right by its rule.
     classes : ndarray of shape (n_classes,)
         Sorted labels.
@@ -256,8 +262,9 @@ def class_factors(
     if class_weight is None:
         return np.ones(len(classes))
     totals = np.bincount(y, weights=weight, minlength=len(classes))
-    if not isinstance(class_weight, Mapping):  # "balanced"
-        return totals.sum() / (len(classes) * totals)
+    if not isinstance(class_weight, Mapping):
+        balanced = totals.sum() / (len(classes) * totals)
+        return np.sqrt(balanced) if class_weight == "balanced_sqrt" else balanced
     factors = np.array([class_weight.get(label, 1.0) for label in classes.tolist()], dtype=np.float64)
     unnamed = [label for label in classes.tolist() if label not in class_weight]
     # A key that is no class may be a class that a fold of a cross-validation lacks. It is a mistake when a class goes

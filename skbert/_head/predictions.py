@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbert._head import weights
+from skbert._head.calibration import at_temperature
 
 __all__ = ["DTYPES", "Predictions"]
 
@@ -16,12 +17,13 @@ DTYPES = (np.float64, np.float32)
 
 
 class Predictions:
-    """The methods that predict, for an estimator with `coefs_`, `intercepts_`, `mean_`, `scale_` and `classes_`."""
+    """The methods that predict, for an estimator with what a fit of HeadClassifier learns."""
 
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     mean_: np.ndarray
     scale_: np.ndarray
+    temperature_: float
     classes_: np.ndarray
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -76,4 +78,5 @@ class Predictions:
         """Return the logarithm of the class probabilities."""
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, dtype=DTYPES, reset=False)
-        return weights.log_proba(self.coefs_, self.intercepts_, X, self.mean_, self.scale_)
+        log_p = weights.log_proba(self.coefs_, self.intercepts_, X, self.mean_, self.scale_)
+        return at_temperature(log_p, self.temperature_)

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skbert._head import fitting, rows, weights
+from skbert._head.leaks import warn_of_leaks
 from skbert._training import Part, Rows
 
 __all__ = ["Start", "begin"]
@@ -53,7 +54,9 @@ class Start(NamedTuple):
         def change(part: Part, chosen: np.ndarray) -> Part:
             return part._replace(weight=weights.weights_of(self.merged, chosen, factors)[0].to(part.X.device))
 
-        validation = None if self.held_out is None else change(rows.validation, self.held_out)
+        validation = None
+        if rows.validation is not None and self.held_out is not None:
+            validation = change(rows.validation, self.held_out)
         return Rows(change(rows.training, self.kept), validation, rows.seed)
 
 
@@ -66,6 +69,7 @@ def begin(
     early_stopping: bool,
     validation_fraction: float,
     max_iter: int,
+    near: np.ndarray | None = None,
 ) -> Start:
     """Split the rows, measure the columns and draw the seeds.
 
@@ -81,6 +85,9 @@ def begin(
         Source of the seeds and of the split.
     early_stopping, validation_fraction, max_iter
         As the parameters of the estimator.
+    near : ndarray of shape (n,) or None, default=None
+        The same number for rows whose texts are nearly the same, where that is
+        known. A warning tells where they are on both sides of the split.
 
     Returns
     -------
@@ -92,4 +99,6 @@ def begin(
     held_out = fitting.hold_out(merged, classes, validation_fraction, rng, max_iter) if early_stopping else None
     kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
     moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
+    if held_out is not None:
+        warn_of_leaks(X, merged, held_out, moments, near, rng)
     return Start(X, classes, merged, kept, held_out, moments, seed_weights, seed_training)

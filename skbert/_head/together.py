@@ -115,7 +115,7 @@ def fit_together(jobs: Sequence[Job]) -> list[list[Outcome]]:
         except ValueError as error:
             outcomes[place] = Outcome(error, seconds)
         else:
-            head._learn(task.network, task.history, start)
+            head._learn(task.network, task.history, start, task.rows)
             outcomes[place] = Outcome(None, seconds)
     return [[outcomes[j, k] for k in range(len(job.heads))] for j, job in enumerate(jobs)]
 
