@@ -8,6 +8,7 @@ from skbert._embedder import BertEmbedder
 from skbert._engine.registry import release_models
 from skbert._head import HeadClassifier
 from skbert._report import text_report
+from skbert._search import HeadSearchCV
 from skbert._store.caches import cache_info, clear_cache
 from skbert._store.disk import DiskStore
 from skbert._store.memory import MemoryStore
@@ -17,6 +18,7 @@ __all__ = [
     "BertSentimentClassifier",
     "DiskStore",
     "HeadClassifier",
+    "HeadSearchCV",
     "MemoryStore",
     "TextCleaner",
     "TrainingHistoryDisplay",

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 from sklearn import get_config
-from sklearn.utils.validation import _check_feature_names_in
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_feature_names_in, _check_method_params, _num_samples
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -30,8 +31,13 @@ __all__ = [
     "CallbackSupportMixin",
     "FitTask",
     "check_input_features",
+    "copy_requests",
+    "count_rows",
     "is_output_wrapped",
+    "is_watched",
     "keep_index",
+    "slice_params",
+    "take_rows",
     "with_callbacks",
 ]
 
@@ -62,6 +68,33 @@ def keep_index(estimator: Any, output: Any, X: Any) -> Any:
     if isinstance(X, pd.Series) and _output_container(estimator) == "pandas":
         return pd.DataFrame(output, index=X.index, copy=False)
     return output
+
+
+def count_rows(X: Any) -> int:
+    """Return the number of rows of whatever scikit-learn takes as X."""
+    return int(_num_samples(X))
+
+
+def take_rows(X: Any, rows: Any) -> Any:
+    """Return these rows of X, in a container of its kind, as cross-validation does."""
+    return _safe_indexing(X, rows)
+
+
+def slice_params(X: Any, params: dict[str, Any], rows: Any) -> dict[str, Any]:
+    """Return parameters of `fit` for these rows of X: those with a value a row are sliced, as cross-validation does."""
+    return dict(_check_method_params(X, params, indices=rows))
+
+
+def copy_requests(source: Any, target: Any) -> None:
+    """Let `target` ask for the metadata that `source` was told to ask for; scikit-learn 1.6 looks at this name."""
+    if hasattr(source, "_metadata_request"):
+        target._metadata_request = source._metadata_request
+
+
+def is_watched(*estimators: Any) -> bool:
+    """Say whether there are callbacks on an estimator or on one that is among its parameters."""
+    parts = [part for one in estimators for part in (one, *one.get_params(deep=True).values())]
+    return any(getattr(part, CALLBACKS, None) for part in parts)
 
 
 class FitTask:
