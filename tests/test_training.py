@@ -22,6 +22,7 @@ from skbert._training import (
     train_together,
 )
 from skbert._training.gradients import Batch, Buffers, Masked, draw_masks, gradients, scale_of
+from skbert._training.loop import _STACK_WEIGHTS
 from skbert._training.rows import Draws, portions
 from skbert._training.stack import Stack, scores
 
@@ -500,7 +501,7 @@ def test_a_stack_is_split_where_it_would_be_too_large(monkeypatch):
     """In parts or at once, the outcome is the same."""
     whole, parts = make_tasks(make_folds(61, 58)), make_tasks(make_folds(61, 58))
     train_together(whole)
-    monkeypatch.setattr("skbert._training.loop._STACK_WEIGHTS", 350)  # of 102 weights and biases each
+    monkeypatch.setitem(_STACK_WEIGHTS, "cpu", 350)  # of 102 weights and biases each
     train_together(parts)
     for a, b in zip(whole, parts, strict=True):
         assert_same(a.network, b.network, rtol=1e-4, atol=1e-5)
@@ -520,7 +521,7 @@ def test_one_task_that_diverges_leaves_the_others_alone():
 
 def test_an_interrupt_ends_all_tasks_that_are_not_over(monkeypatch):
     """Those that were over are as they were; the others, also those that had not begun, are marked."""
-    monkeypatch.setattr("skbert._training.loop._STACK_WEIGHTS", 5 * 102)  # two stacks
+    monkeypatch.setitem(_STACK_WEIGHTS, "cpu", 5 * 102)  # two stacks
     tasks = make_tasks(make_folds(N, N))
     tasks[0].monitor = interrupt_after(4)
     train_together(tasks)
@@ -540,3 +541,32 @@ def test_training_on_a_gpu_is_that_on_a_cpu():
         train(network, part, part, settings(batch_size=N), seed=0)
         networks.append(Network([w.cpu() for w in network.weights], [b.cpu() for b in network.biases]))
     assert_same(*networks, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("hidden", [(), (20,), (9, 5)])
+def test_tasks_on_a_gpu_are_those_trained_singly_there(hidden):
+    """Masks, order and end of each task are its own on a GPU as well."""
+    folds = [
+        Rows(*(Part(*(tensor.cuda() for tensor in part)) for part in rows[:2]), rows.seed)
+        for rows in make_folds(61, 58, 64)
+    ]
+    tasks = make_tasks(folds, 2, hidden)
+    for task in tasks:
+        task.network = Network([w.cuda() for w in task.network.weights], [b.cuda() for b in task.network.biases])
+    singly = [task.network.copy() for task in tasks]
+    train_together(tasks)
+    for task, network in zip(tasks, singly, strict=True):
+        rows = task.rows
+        history = train(network, rows.training, rows.validation, task.settings, seed=rows.seed)
+        np.testing.assert_allclose(task.history.validation_loss, history.validation_loss, rtol=1e-3)
+        assert_same(task.network, network, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])
+def test_masks_on_a_gpu_leave_out_their_share(dropout):
+    """The 16 bits that decide on a unit are as even there as on a CPU."""
+    (mask,) = draw_masks((4, 200, 101), [dropout], torch.Generator("cuda").manual_seed(0))
+    deviation = math.sqrt(dropout * (1 - dropout) / mask.numel())
+    assert (mask == 0).float().mean().item() == pytest.approx(dropout, abs=4 * deviation)

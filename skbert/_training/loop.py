@@ -17,8 +17,9 @@ from skbert._training.tasks import History, Monitor, Settings, Task
 __all__ = ["train", "train_together"]
 
 # Weights of one stack, at most. What is kept for each (the weights, their mean, the best ones, gradients, the
-# optimiser's memory) makes seven times four bytes of it.
-_STACK_WEIGHTS = 2**25
+# optimiser's memory) makes seven times four bytes of it: 120 MB on a CPU, where larger stacks gain nothing any more.
+_STACK_WEIGHTS = {"cpu": 2**22}
+_STACK_WEIGHTS_ELSEWHERE = 2**26  # by arithmetic: 2 GB, and a GPU's products stay large while tasks end
 
 
 class _Watch:
@@ -166,7 +167,8 @@ def train_together(tasks: Sequence[Task]) -> None:
     for alike in stacks.values():
         # Those who share mini-batches, and of these those who share masks, stand together.
         alike.sort(key=lambda task: (first_seen[id(task.rows)], task.settings.dropout))
-        size = max(1, _STACK_WEIGHTS // sum(tensor.numel() for tensor in alike[0].network.tensors()))
+        most = _STACK_WEIGHTS.get(alike[0].rows.training.X.device.type, _STACK_WEIGHTS_ELSEWHERE)
+        size = max(1, most // sum(tensor.numel() for tensor in alike[0].network.tensors()))
         for start in range(0, len(alike), size):
             part = alike[start : start + size]
             if interrupted:
