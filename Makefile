@@ -73,7 +73,7 @@ bench: $(STAMP)  ## measure the speed and the memory on this CPU, in under ten m
 	$(RUN) benchmarks/bench_encode.py --models large --corpora gop --texts 20 --rounds 2 --stages $(ARGS)
 	$(RUN) benchmarks/bench_memory.py
 
-bench-gpu:  ## test and measure on a GPU: one command, eight minutes, no network; needs no environment, only PYTHON
+bench-gpu:  ## test and measure on a GPU: one command, nine minutes, no network; needs no environment, only PYTHON
 	PYTHON="$(or $(PYTHON),python3)" bash benchmarks/gpu.sh $(ARGS)
 
 bench-plot: $(STAMP)  ## write the picture and the tables of docs/speed.md from what was measured

@@ -43,10 +43,10 @@ CASES = {
 }
 
 
-def problem(kind, n_columns, params, texts, labels, store):
+def problem(kind, n_columns, params, texts, labels, store, device, model):
     """Return what is searched over, its data, and the prefix of its parameters."""
-    embedder = BertEmbedder("all-MiniLM-L6-v2", layers=LAYERS[n_columns], cache=store, device="cpu")
-    head = {"random_state": 0, "device": "cpu", **params}
+    embedder = BertEmbedder(model, layers=LAYERS[n_columns], cache=store, device=device)
+    head = {"random_state": 0, "device": device, **params}
     if kind == "head":
         return HeadClassifier(**head), embedder.transform(texts), labels, ""
     pipeline = make_pipeline(TextCleaner(), BertSentimentClassifier(embedder, **head))
@@ -60,7 +60,7 @@ def run_case(name, args):
     kind, n_columns, params, grid = CASES[name]
     source, texts, labels = tweets(args.texts)
     store = MemoryStore(2**31)
-    estimator, X, y, prefix = problem(kind, n_columns, params, texts, labels, store)
+    estimator, X, y, prefix = problem(kind, n_columns, params, texts, labels, store, args.device, args.model)
     grid = {prefix + key: values for key, values in grid.items()}
     cv = StratifiedKFold(5, shuffle=True, random_state=0)
     scoring = {"accuracy": "accuracy", "log_loss": "neg_log_loss"}
@@ -79,6 +79,7 @@ def run_case(name, args):
         torch,
         sklearn,
         skbert,
+        device=args.device,
     )
     row |= {
         "case": name,
@@ -107,6 +108,8 @@ def main():
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--texts", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default="all-MiniLM-L6-v2")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # of near copies among the tweets
     for name in args.cases:

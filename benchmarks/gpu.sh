@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# All that needs a GPU, as one command: the tests marked gpu, every case of bench_encode.py, and study_forward.py.
+# All that needs a GPU, as one command: the tests marked gpu, every case of bench_encode.py, bench_head.py,
+# bench_search.py and study_forward.py.
 #
-#   PYTHON=python3 SKBERT_DATA=folder bash benchmarks/gpu.sh [--model-folder FOLDER] [--seconds 470]
+#   PYTHON=python3 SKBERT_DATA=folder bash benchmarks/gpu.sh [--model-folder FOLDER] [--seconds 530]
 #   bash benchmarks/gpu.sh --device cpu --quick        # does the flow run through? keeps no rows
 #
 # Needs no network and nothing but a Python that has skbert's dependencies; the repository itself is put on its path.
@@ -10,13 +11,13 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-device=cuda quick='' seconds=470 options=()
+device=cuda quick='' seconds=530 options=() model=all-MiniLM-L6-v2
 while [ $# -gt 0 ]; do
   case $1 in
     --device) device=$2; shift 2 ;;
     --quick) quick=yes seconds=1800; shift ;;
     --seconds) seconds=$2; shift 2 ;;
-    --model-folder) options+=(--model-folder "$2"); shift 2 ;;
+    --model-folder) options+=(--model-folder "$2") model=$2; shift 2 ;;
     *) echo "unknown option: $1" >&2; exit 2 ;;
   esac
 done
@@ -77,6 +78,14 @@ else
   encode base 120 --rounds 7 --case-seconds 5 --corpora gop t128 imdb airline one
   encode minilm 100 --rounds 7 --case-seconds 5 --corpora gop imdb airline gop-all t128 few one
   encode large 170 --rounds 5 --case-seconds 6 --corpora gop t128 imdb airline one
+fi
+
+if [ -n "$quick" ]; then
+  part head 600 "$python" benchmarks/bench_head.py --device "$device" --rows 500 --columns 64 --epochs 2 --rounds 1
+  part search 600 "$python" benchmarks/bench_search.py --device "$device" --model "$model" --texts 60 --cases linear
+else
+  part head 30 "$python" benchmarks/bench_head.py --device "$device"
+  part search 60 "$python" benchmarks/bench_search.py --device "$device" --model "$model" --cases default linear
 fi
 
 if [ -z "$quick" ]; then

@@ -62,7 +62,7 @@ def warn_of_leaks(
         remedy = "Drop copies, or embed equal texts once (BertEmbedder does)."
     else:
         what = "have texts that are nearly the same as texts of the training part (retweets, say)"
-        remedy = "Put a TextCleaner before the classifier, or drop copies; skbert.text_report names them."
+        remedy = "skbert.text_report names them: drop those, or put a TextCleaner before the classifier."
     msg = (
         f"{leaked.sum():,} of {len(validation):,} rows of the validation part {what}. "
         f"Early stopping and the validation scores take them for new. {remedy}"
