@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,8 @@ def _same_order(scores: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> boo
     """Say whether the ranks agree, but for candidates whose scores are equal up to noise."""
     unlike = np.flatnonzero(ours != theirs)
     return all(np.sum(np.abs(scores - scores[place]) <= NOISE) > 1 for place in unlike)
+
+
+def name_of(value):
+    """Return an id of a test that is the same in every process: functions have no address in it."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

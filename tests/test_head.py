@@ -299,6 +299,21 @@ def test_interrupt_keeps_a_usable_head(monkeypatch):
     assert head.predict(X).shape == (300,)
 
 
+def test_an_interrupted_partial_fit_leaves_the_head_as_it_was(monkeypatch):
+    """Ctrl-C ends the call, so that a loop over parts ends too."""
+    head = quick().partial_fit(X, Y, classes=[0, 1, 2])
+    before = head.predict_proba(X)
+
+    def interrupt(bar, history):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_show", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        head.partial_fit(X, Y)
+    np.testing.assert_array_equal(head.predict_proba(X), before)
+    assert head.n_iter_ == 1
+
+
 def test_loss_that_blows_up_is_told():
     """Without a good epoch a diverged training is an error with its remedy."""
     with pytest.raises(ValueError, match=r"no longer a finite number in epoch .*Lower learning_rate_init"):

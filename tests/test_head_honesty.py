@@ -12,7 +12,8 @@ from sklearn.metrics import log_loss
 
 from skbert import BertEmbedder, BertSentimentClassifier, HeadClassifier
 from skbert._head.calibration import find_temperature
-from skbert._head.leaks import _are_near
+from skbert._head.leaks import _are_near, warn_of_leaks
+from skbert._head.rows import measure, merge_copies
 from skbert._head.weights import to_network
 from skbert._training import Part, log_proba
 from skbert.exceptions import LeakageWarning
@@ -95,6 +96,7 @@ def test_without_a_validation_part_the_temperature_is_one():
 
 def test_copies_that_differ_by_rounding_are_warned_of():
     """Copies to the bit are on one side and no matter; copies with other last digits leak, and a warning says so."""
+    X, Y = make_classification(300, 20, n_informative=6, n_classes=3, class_sep=1.5, random_state=0)
     exact = np.tile(X, (2, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("error", LeakageWarning)
@@ -106,18 +108,62 @@ def test_copies_that_differ_by_rounding_are_warned_of():
         quick().fit(nearly, np.tile(Y, 2))
 
 
-def test_leaks_are_those_that_a_comparison_of_all_rows_finds():
-    """The quick search for rows that are equal but for rounding finds what comparing all pairs finds."""
+@pytest.mark.parametrize("n_columns", [16, 50, 1500])
+def test_copies_are_found_among_strangers(n_columns):
+    """Rows that differ by less than rounding may are found, those that differ in one column are not."""
     rng = np.random.RandomState(0)
-    for n_columns in (1, 3, 50, 1500):
-        training, strangers = rng.randn(400, n_columns), rng.randn(50, n_columns)
-        copies = training[rng.permutation(400)[:30]] + rng.uniform(-9e-4, 9e-4, (30, n_columns))
-        off = training[rng.permutation(400)[:20]] + np.eye(1, n_columns) * 0.01  # one column is another
-        validation = np.vstack([strangers, copies, off])
-        found = _are_near(training.astype(np.float32), validation.astype(np.float32), rng)
-        expected = (np.abs(validation[:, None] - training[None]).max(axis=2) <= 1e-3).any(axis=1)
-        assert expected[50:80].all()
-        np.testing.assert_array_equal(found, expected)
+    training, strangers = rng.randn(400, n_columns), rng.randn(50, n_columns)
+    copies = training[rng.permutation(400)[:30]] + rng.uniform(-3e-4, 3e-4, (30, n_columns))
+    off = training[rng.permutation(400)[:20]] + np.eye(1, n_columns) * 0.01
+    X = np.vstack([training, strangers, copies, off]).astype(np.float32)
+    moments = measure(X, np.arange(400), np.ones(400))
+    found = _are_near(X, np.arange(400), np.arange(400, 500), moments, seed=0)
+    np.testing.assert_array_equal(found, np.repeat([False, True, False], [50, 30, 20]))
+
+
+def strange_data(kind, rng):
+    """Return rows that are no copies, of a kind that might be taken for such."""
+    X = rng.randn(400, 20)
+    if kind == "few columns":
+        return X[:, :2]
+    if kind == "an outlier in each column":
+        X[rng.randint(400, size=20), np.arange(20)] = 1e9
+    elif kind == "numbers that overflow":
+        X[7, 3], X[100, 5] = 1e300, -1e200
+    elif kind == "mostly zeros":
+        X *= rng.rand(400, 20) < 0.05
+        X[:, 0] += np.arange(400)
+    elif kind == "counts":
+        X = rng.poisson(3.0, (400, 20)).astype(float)
+    elif kind == "constant columns":
+        X[:, 1:] = 7.0
+    return X
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "few columns",
+        "an outlier in each column",
+        "numbers that overflow",
+        "mostly zeros",
+        "counts",
+        "constant columns",
+    ],
+)
+def test_no_false_alarm(kind):
+    """Rows that are only like each other, or that no distance can be told of, are not taken for copies."""
+    for seed in range(3):
+        rng = np.random.RandomState(seed)
+        X = strange_data(kind, rng)
+        y = rng.randint(2, size=len(X))
+        held_out = np.zeros(len(X), dtype=bool)
+        held_out[::5] = True
+        merged = merge_copies(X, y, np.ones(len(X)))
+        with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+            warnings.simplefilter("error", LeakageWarning)
+            moments = measure(X, merged.rows[~held_out], merged.weight[~held_out])
+            warn_of_leaks(X, merged, held_out, moments, None, seed)
 
 
 def test_texts_that_are_nearly_the_same_are_warned_of(tiny_bert_folder):

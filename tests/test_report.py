@@ -595,6 +595,24 @@ def test_operations_are_those_of_a_data_frame(report):
     assert str(report.T) == str(plain.T)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: report.astype(str),
+        lambda report: report.map(str),
+        lambda report: report.assign(share=report["share"].map("{:.1%}".format)),
+        lambda report: report.isna(),
+        lambda report: report == report,
+    ],
+)
+def test_what_is_no_report_any_more_prints_as_a_frame(report, change):
+    """A frame with the report's columns and other things in them is shown as pandas shows it."""
+    changed = change(report)
+    plain = pd.DataFrame(changed)
+    assert repr(changed) == repr(plain)
+    assert changed._repr_html_() == plain._repr_html_()
+
+
 def test_the_print_out_is_a_small_table(report, tiny_bert_folder):
     """It fits into 100 columns, is aligned, has each finding on its line, and below what to do."""
     X = ["a text"] * 9

@@ -36,7 +36,7 @@ import skbert
 from skbert import HeadClassifier, HeadSearchCV, TrainingHistoryDisplay
 from skbert._search import training
 from tests._compose import HEAD, SKLEARN
-from tests._search import FINE, assert_same_search, both
+from tests._search import FINE, assert_same_search, both, name_of
 
 WIDE = HEAD | {"hidden_layer_sizes": (8,), "max_iter": 4}
 
@@ -89,7 +89,7 @@ def test_the_constructor_is_that_of_grid_search():
     assert search.estimator.max_iter == 5
 
 
-@pytest.mark.parametrize("hidden", [(), (8,)], ids=str)
+@pytest.mark.parametrize("hidden", [(), (8,)], ids=name_of)
 def test_it_finds_what_was_planted_with_the_learning_rate(hidden, jobs):
     """A learning rate at which nothing is learned loses to one that learns, in all candidates that have it."""
     head = clone(HEADS).set_params(hidden_layer_sizes=hidden)
@@ -117,7 +117,7 @@ def test_it_finds_what_was_planted_with_the_hidden_layer():
 
 
 @pytest.mark.parametrize("return_train_score", [False, True])
-@pytest.mark.parametrize("scoring", [None, "f1_macro", ["accuracy", FINE, "roc_auc"]], ids=str)
+@pytest.mark.parametrize("scoring", [None, "f1_macro", ["accuracy", FINE, "roc_auc"]], ids=name_of)
 def test_every_key_of_the_results(scoring, return_train_score):
     """cv_results_ has the keys, the order, the masks, the kinds and the numbers of GridSearchCV."""
     grids = [{"head__weight_decay": [0.0, 5.0]}, {"head__hidden_layer_sizes": [(), (4, 4)], "scale": ["passthrough"]}]
@@ -316,10 +316,26 @@ def test_the_vectors_that_are_alive_at_once_are_bounded(jobs, monkeypatch):
     one_fold = 48 * 5 * 8
     for bound, sizes in ((1, [[4], [4], [4], []]), (2 * one_fold, [[4, 4], [4]]), (3 * one_fold, [[4, 4, 4], []])):
         monkeypatch.setattr(training, "_AT_ONCE", bound)
+        monkeypatch.setattr(training, "_bytes_of", lambda *about: 0)
         jobs.clear()
         found, expected = both(SCALED, OF_PIPELINE, X, Y, cv=3, scoring=FINE)
         assert [call for call in jobs if call] == [call for call in sizes if call]
         assert_same_search(found, expected)
+
+
+def test_the_heads_that_are_alive_at_once_are_bounded(jobs, monkeypatch):
+    """Those of a fold are divided where they alone would take too much, and count beside the vectors."""
+    head = 2 * 4 * (5 * 8 + 8 * 2)  # bytes: trained and kept, 5 columns, 8 units, 2 classes
+    monkeypatch.setattr(training, "_HEADS_OF_A_JOB", 3 * head)
+    heads = clone(SCALED).set_params(head__hidden_layer_sizes=(8,))
+    found, expected = both(heads, OF_PIPELINE, X, Y, cv=3, scoring=FINE)
+    assert jobs == [[3, 1] * 3]
+    assert_same_search(found, expected)
+    jobs.clear()
+    monkeypatch.setattr(training, "_AT_ONCE", 1)
+    found, expected = both(heads, OF_PIPELINE, X, Y, cv=3, scoring=FINE)
+    assert jobs == [[3], [1]] * 3
+    assert_same_search(found, expected)
 
 
 def test_candidates_that_end_otherwise_are_fitted_singly(jobs):

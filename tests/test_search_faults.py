@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from skbert._search import training
 from skbert.exceptions import InvalidParameterError, TextInputError
 from tests import _compose
 from tests._compose import HEAD, make_texts
-from tests._search import FINE, assert_same_search, both
+from tests._search import FINE, assert_same_search, both, name_of
 
 draw = np.random.default_rng(0)
 X = draw.normal(size=(48, 4))
@@ -209,24 +210,22 @@ def test_a_rival_fails():
         HeadSearchCV(SCALED, grid, cv=3, error_score="raise").fit(X, Y)
 
 
-def test_an_error_keeps_no_vectors_alive(monkeypatch):
-    """The traceback is kept until the warning; the rows in its frames are not."""
-    kept = []
+@pytest.mark.parametrize("grid", [WRONG, {"dropout": [0.0, 0.5]}], ids=["with a wrong one", "all well"])
+def test_the_vectors_of_a_fold_are_let_go_of(monkeypatch, grid):
+    """Where folds go one by one, those of an earlier one are gone when the next is trained; errors keep none alive."""
+    seen, alive = [], []
 
-    def spy(self, candidate, fold, splits):
-        fitted = take(self, candidate, fold, splits)
-        trace = fitted.trace
-        while trace is not None:
-            kept.append(dict(trace.tb_frame.f_locals))
-            trace = trace.tb_next
-        return fitted
+    def spy(jobs):
+        alive.append(sum(reference() is not None for reference in seen))
+        seen.extend(weakref.ref(job.X) for job in jobs)
+        return fit_together(jobs)
 
-    take = training.Training.take
-    monkeypatch.setattr(training.Training, "take", spy)
-    told(HeadSearchCV, HEADS, WRONG, X, Y, cv=3)
-    frames = [frame for frame in kept if any(getattr(value, "nbytes", 0) >= X[:32].nbytes for value in frame.values())]
-    assert kept
-    assert len(frames) == 0
+    fit_together = training.fit_together
+    monkeypatch.setattr(training, "fit_together", spy)
+    monkeypatch.setattr(training, "_AT_ONCE", 1)
+    told(HeadSearchCV, HEADS, grid, X, Y, cv=3)
+    assert alive == [0, 0, 0]
+    assert len(seen) == 3
 
 
 # -- scoring fails -------------------------------------------------------------------------------------------------
@@ -240,7 +239,7 @@ def grumpy(estimator, X, y):
 
 
 @pytest.mark.parametrize(
-    "scoring", [grumpy, "neg_mean_poisson_deviance", ["accuracy", "jaccard"], {"a": FINE, "b": grumpy}], ids=str
+    "scoring", [grumpy, "neg_mean_poisson_deviance", ["accuracy", "jaccard"], {"a": FINE, "b": grumpy}], ids=name_of
 )
 @pytest.mark.parametrize("error_score", [np.nan, 0.0, "raise"])
 def test_scoring_fails(scoring, error_score):
@@ -295,7 +294,7 @@ def test_scoring_fails(scoring, error_score):
         ({}, [3]),
         ({}, {"embedder__layers": [1]}),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_wrong_arguments(settings, grid, monkeypatch):
     """The same class of error with the same words, but for the name of the search."""

@@ -25,10 +25,11 @@ from skbert import (
 )
 from skbert._engine import registry
 from skbert._search import training
+from skbert.exceptions import LeakageWarning
 from tests import _compose
 from tests._compose import HEAD, SKLEARN, every_form, make_texts
 from tests._models import build_tiny_model
-from tests._search import FINE, assert_same_search, both
+from tests._search import FINE, assert_same_search, both, name_of
 
 X, Y, GROUPS = make_texts()
 FORMS = every_form(X)
@@ -75,7 +76,7 @@ def test_over_the_embedder_and_the_head(classifier, form, jobs):
     np.testing.assert_allclose(found.predict_proba(X), expected.predict_proba(X), atol=1e-5)
 
 
-@pytest.mark.parametrize("scoring", [None, ["accuracy", FINE]], ids=str)
+@pytest.mark.parametrize("scoring", [None, ["accuracy", FINE]], ids=name_of)
 def test_over_pairs(classifier, scoring):
     """Two columns are the two sides of pairs."""
     frame = pd.DataFrame({"said": X, "reply": X[::-1]})
@@ -294,3 +295,16 @@ def test_routing_asks_for_a_decision(classifier):
         with pytest.raises(UnsetMetadataPassedError, match=r"sample_weight.*BertSentimentClassifier"):
             search.fit(X, Y, sample_weight=WEIGHT)
         assert not hasattr(search, "cv_results_")
+
+
+@pytest.mark.parametrize("weight", [None, np.tile([1.0, 2.0], len(X))])
+def test_near_copies_on_both_sides_are_warned_of_in_each_fold(classifier, weight):
+    """As each fit of GridSearchCV does: the texts are known, also where only vectors go to the heads."""
+    retweets = [form for row, text in enumerate(X) for form in (text, f"RT @u{row}: {text}!")]
+    classifier.set_params(early_stopping=True)
+    search = HeadSearchCV(classifier, {"dropout": [0.0, 0.5]}, cv=2, refit=False)
+    given = {} if weight is None else {"sample_weight": weight}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        search.fit(retweets, np.repeat(Y, 2), **given)
+    assert len([one for one in caught if one.category is LeakageWarning]) == 2

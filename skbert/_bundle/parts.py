@@ -23,7 +23,7 @@ _INSTALL = "pip install 'skbert[skops]'"
 # Beyond skops' own list: skbert's classes, in whichever of its files they were when they were saved, and some of
 # scikit-learn's that only hold what they are given, or only compute. None is compiled code that follows the numbers of
 # the file, as trees do, wherever they point.
-_OWN = "|".join([*(name for name in ESTIMATORS if name != "Pipeline"), "MemoryStore", "DiskStore"])
+_OWN = "|".join([*(name for name in ESTIMATORS if name != "Pipeline"), "MemoryStore", "DiskStore", "HeadSearchCV"])
 _HARMLESS = re.compile(
     rf"skbert\.([a-z_]+\.)*({_OWN})"
     r"|sklearn\.utils\._bunch\.Bunch"  # voting and stacking

@@ -35,6 +35,7 @@ _CURVES = (
     "validation_loss_curve_",
     "validation_scores_",
     "best_validation_score_",
+    "temperature_",
 )
 
 
@@ -110,6 +111,10 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         Accuracy on the validation part after each epoch.
     best_validation_score_ : float or None
         Accuracy at the epoch that was restored.
+    temperature_ : float
+        What log-probabilities are divided by, so that they are no surer than
+        the validation part allows; see HeadClassifier. It changes no
+        prediction.
     n_features_in_ : int
         Number of columns, where `fit` was given a frame.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -258,7 +263,7 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Embed the texts and train the head for one epoch over them.
 
-        Ctrl-C while the head is trained is a warning, as in `fit`.
+        Ctrl-C ends the call, and leaves the classifier as it was before it.
 
         Parameters
         ----------

@@ -43,8 +43,8 @@ def find_temperature(network: Network, part: Part | None) -> float:
     """
     if part is None:
         return 1.0
-    log_p = log_proba(network, part.X).double().cpu().numpy()
-    y, weight = part.y.cpu().numpy(), part.weight.double().cpu().numpy()
+    log_p = log_proba(network, part.X).cpu().double().numpy()
+    y, weight = part.y.cpu().numpy(), part.weight.cpu().double().numpy()
     rows = np.arange(len(y))
 
     def loss(logarithm: float) -> float:

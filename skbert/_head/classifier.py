@@ -134,7 +134,7 @@ class HeadClassifier(Learning, Predictions, ClassifierMixin, SkbertEstimator):
 
     *Determinism.* The same data, parameters and `random_state` give the same
     weights to the bit on a CPU with the same number of threads. Prediction is
-    in float64: a row's probabilities do not depend on the rows beside it.
+    in float64: the rows beside it change a row's probabilities by 1e-15 at most.
 
     *Pickling.* A pickle holds numpy arrays only, and loads without a GPU.
 
@@ -261,7 +261,8 @@ class HeadClassifier(Learning, Predictions, ClassifierMixin, SkbertEstimator):
         The standardisation goes along with the parts: mean and scale are those
         of all rows seen so far, and the weights are rewritten for them, so
         that moving them does not change a prediction. There is no validation
-        part and no early stopping. Ctrl-C is a warning, as in `fit`.
+        part and no early stopping. Ctrl-C ends the call, and leaves the
+        classifier as it was before it.
 
         Parameters
         ----------

@@ -22,9 +22,9 @@ __all__ = [
     "check_sample_weight",
     "class_factors",
     "classes_of_fit",
-    "counted_rows",
     "encode_labels",
     "known_classes",
+    "of_counted_rows",
     "resolve_device",
 ]
 
@@ -112,9 +112,9 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
     return weight
 
 
-def counted_rows(sample_weight: Any, n: int) -> np.ndarray:
-    """Return the numbers of the rows whose weight is not zero."""
-    return np.flatnonzero(check_sample_weight(sample_weight, n))
+def of_counted_rows(values: np.ndarray | None, sample_weight: Any) -> np.ndarray | None:
+    """Return the values of the rows whose weight is not zero."""
+    return None if values is None else values[check_sample_weight(sample_weight, len(values)) > 0]
 
 
 def check_labels_present(y: Any, estimator: str) -> None:

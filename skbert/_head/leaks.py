@@ -11,13 +11,17 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import KDTree
 
-from skbert._head.rows import Merged, Moments, standardise
+from skbert._head.rows import Merged, Moments, row_chunks, standardise
 from skbert._warnings import warn
 from skbert.exceptions import LeakageWarning
 
 __all__ = ["warn_of_leaks"]
 
-_NEAR = 1e-3  # standard deviations: what rounding in float32 makes of a column, at most
+# What rounding in float32 makes of a column, at most: a part of how far its values usually lie from their median, which
+# a few that lie far off do not change. With few columns strangers come as near as that to each other by chance.
+_NEAR = 1e-3
+_FEWEST_COLUMNS = 16
+_USUAL_ROWS = 256  # enough to know what is usual
 _DIRECTIONS = 8
 _SHARE = 0.01  # of the validation part: fewer copies than that do not change what it says
 
@@ -28,7 +32,7 @@ def warn_of_leaks(
     held_out: np.ndarray,
     moments: Moments,
     near: np.ndarray | None,
-    rng: np.random.RandomState,
+    seed: int,
 ) -> None:
     """Warn where rows of the validation part have copies in the training part.
 
@@ -45,14 +49,16 @@ def warn_of_leaks(
     near : ndarray of shape (n,) or None
         The same number for rows whose texts are nearly the same. None compares
         the rows themselves.
-    rng : RandomState
-        Draws directions, in which rows are compared first.
+    seed : int
+        Seed of directions, in which rows are compared first.
     """
     validation, training = merged.rows[held_out], merged.rows[~held_out]
-    if near is None:
-        leaked = _are_near(standardise(X, training, moments), standardise(X, validation, moments), rng)
-    else:
+    if near is not None:
         leaked = np.isin(near[validation], near[training])
+    elif np.count_nonzero(~moments.constant) < _FEWEST_COLUMNS:
+        return
+    else:
+        leaked = _are_near(X, training, validation, moments, seed)
     weight = merged.weight[held_out]
     share = weight[leaked].sum() / weight.sum()
     if share < _SHARE:
@@ -70,15 +76,32 @@ def warn_of_leaks(
     warn(msg, LeakageWarning)
 
 
-def _are_near(training: np.ndarray, validation: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Say of each row of the second whether a row of the first is the same but for rounding."""
-    n_columns = training.shape[1]
-    directions = rng.standard_normal((n_columns, _DIRECTIONS)).astype(np.float32)
-    # In a random direction rows differ by no more than a few times _NEAR * sqrt(n_columns) where each column does by
-    # no more than _NEAR. Strangers lie further apart than that in eight directions, so one candidate a row will do.
-    reach = 3 * _NEAR * np.sqrt(n_columns * _DIRECTIONS)
-    _, nearest = KDTree(training @ directions).query(validation @ directions, distance_upper_bound=reach)
-    found = nearest < len(training)
+def _are_near(X: np.ndarray, training: np.ndarray, validation: np.ndarray, moments: Moments, seed: int) -> np.ndarray:
+    """Say of each row of the validation part whether one of the training part is the same but for rounding."""
+    n_columns = X.shape[1]
+    directions = np.random.RandomState(seed).standard_normal((n_columns, _DIRECTIONS))
+    some = standardise(X, training[:: max(1, len(training) // _USUAL_ROWS)], moments)
+    with np.errstate(all="ignore"):  # columns that overflow are the training's to complain of
+        tolerance = _NEAR * np.median(np.abs(some - np.median(some, axis=0)), axis=0)
+        known, asked = (_project(X, rows, moments, directions) for rows in (training, validation))
+    known_rows, asked_rows = (np.flatnonzero(np.isfinite(some).all(axis=1)) for some in (known, asked))
     near = np.zeros(len(validation), dtype=bool)
-    near[found] = (np.abs(training[nearest[found]] - validation[found]) <= _NEAR).all(axis=1)
+    if not len(known_rows) or not len(asked_rows):
+        return near
+    # Copies differ by a few times _NEAR * sqrt(n_columns) in a random direction, where each column differs by _NEAR.
+    # Strangers lie further apart than that in eight directions, so one candidate a row will do.
+    reach = 3 * _NEAR * np.sqrt(n_columns * _DIRECTIONS)
+    _, nearest = KDTree(known[known_rows]).query(asked[asked_rows], distance_upper_bound=reach)
+    found = nearest < len(known_rows)
+    places = asked_rows[found]
+    ones = standardise(X, training[known_rows[nearest[found]]], moments)
+    others = standardise(X, validation[places], moments)
+    near[places] = (np.abs(ones - others) <= tolerance).all(axis=1)
     return near
+
+
+def _project(X: np.ndarray, rows: np.ndarray, moments: Moments, directions: np.ndarray) -> np.ndarray:
+    """Return rows of X, standardised, in these directions, float64; a piece at a time."""
+    scaled = directions / moments.scale[:, None]
+    pieces = [(X[rows[piece]] - moments.mean) @ scaled for piece in row_chunks(len(rows), X.shape[1])]
+    return np.concatenate(pieces)

@@ -77,9 +77,9 @@ class Learning:
         classes = inputs.classes_of_fit(y, self.classes_ if warm else None, type(self).__name__)
         merged = rows.merge_copies(X, inputs.encode_labels(y, classes), weight)
         factors = inputs.class_factors(self.class_weight, classes, merged.y, merged.weight, type(self).__name__)
-        counted = None if near is None else near[inputs.counted_rows(sample_weight, len(near))]
+        near = inputs.of_counted_rows(near, sample_weight)
 
-        start = starting.begin(X, merged, classes, near=counted, **self._start_params())
+        start = starting.begin(X, merged, classes, near=near, **self._start_params())
         network = self._network(len(classes), start.moments, start.seed_weights, device, fresh=not warm)
         # The weights of an epoch, with the score of that epoch; which one is the best is known at the end.
         monitor.begin(
@@ -135,6 +135,8 @@ class Learning:
         part = weights.make_part(X, merged, np.ones(len(merged.y), dtype=bool), factors, moments, device)
         settings = replace(self._settings(), max_epochs=1, averaging=0.0)
         history = fitting.run(network, _training.Rows(part, None, seed), settings, moments=memory)
+        if history.interrupted:
+            raise KeyboardInterrupt  # a part is lost, not hours; and the loop over the parts must end
         losses = [*([] if first else self.loss_curve_), *history.loss]
         self.__dict__.update(
             fitting.learned(

@@ -100,5 +100,5 @@ def begin(
     kept = np.ones(len(merged.y), dtype=bool) if held_out is None else ~held_out
     moments = rows.measure(X, merged.rows[kept], merged.weight[kept])
     if held_out is not None:
-        warn_of_leaks(X, merged, held_out, moments, near, rng)
+        warn_of_leaks(X, merged, held_out, moments, near, seed_training)
     return Start(X, classes, merged, kept, held_out, moments, seed_weights, seed_training)

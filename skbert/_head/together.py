@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import time
 from collections.abc import Hashable, Sequence
@@ -27,6 +28,7 @@ class Job(NamedTuple):
     X: Any  # (n_samples, n_features)
     y: Any  # (n_samples,)
     sample_weight: Any = None  # (n_samples,) or None
+    near: np.ndarray | None = None  # (n_samples,), the same for rows whose texts are nearly the same
 
 
 class Outcome(NamedTuple):
@@ -108,14 +110,16 @@ def fit_together(jobs: Sequence[Job]) -> list[list[Outcome]]:
     if any(one.task.history.interrupted for one in begun.values()):
         raise KeyboardInterrupt
     epochs = sum(len(one.task.history.loss) for one in begun.values()) or 1
-    for place, (head, start, task) in begun.items():
+    for place in list(begun):
+        head, start, task = begun.pop(place)  # what is not held here is freed: the head has its own copy of the weights
         seconds = prepared[place] + took * len(task.history.loss) / epochs
         try:
             fitting.check_end(task.history, task.settings)
-        except ValueError as error:
+            head._learn(task.network, task.history, start, task.rows)
+        except Exception as error:  # a warning that the user has made an error is one
+            head._forget()
             outcomes[place] = Outcome(error, seconds)
         else:
-            head._learn(task.network, task.history, start, task.rows)
             outcomes[place] = Outcome(None, seconds)
     return [[outcomes[j, k] for k in range(len(job.heads))] for j, job in enumerate(jobs)]
 
@@ -161,7 +165,10 @@ def _begin(heads: Sequence[HeadClassifier], job: Job) -> list[_Begun | Exception
             factors = inputs.class_factors(head.class_weight, classes, merged.y, merged.weight, type(head).__name__)
             key = _key_of(head)
             if key not in starts:
-                starts[key] = starting.begin(X, merged, classes, **head._start_params())
+                near = inputs.of_counted_rows(job.near, job.sample_weight)
+                # A generator is copied, so that a call which must be made again finds it where it stood.
+                params = copy.deepcopy(head._start_params())
+                starts[key] = starting.begin(X, merged, classes, near=near, **params)
             made.append(_begin_one(head, starts[key], factors, device, parts.setdefault((key, device), {})))
         except Exception as error:
             made.append(error)

@@ -2,7 +2,7 @@
 
 What an estimator keeps is numpy: a pickle then needs no torch to be read, holds
 no device, and predictions can be computed in float64, in which a row's
-probabilities do not depend on the rows that come with it.
+probabilities depend on the rows that come with it by rounding in float64 only.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class TextReport(pd.DataFrame):
     __module__ = "skbert._report"  # the name in pickles, which outlives the files here
 
     _metadata = ["groups"]  # noqa: RUF012
-    groups: np.ndarray | None
+    groups: np.ndarray | None = None
 
     @property
     def _constructor(self) -> type[TextReport]:
@@ -90,7 +90,13 @@ class TextReport(pd.DataFrame):
         return f"<div>{table}<ul>{advice}</ul></div>" if advice else f"<div>{table}</div>"
 
     def _is_report(self) -> bool:
-        return tuple(self.columns) == _COLUMNS and all(isinstance(name, str) for name in self.index)
+        # After `astype(str)` or `isna()`, say, the columns have their names, and hold something else.
+        return (
+            tuple(self.columns) == _COLUMNS
+            and all(isinstance(name, str) for name in self.index)
+            and all(pd.api.types.is_integer_dtype(self[name].dtype) for name in ("count", "of"))
+            and pd.api.types.is_float_dtype(self["share"].dtype)
+        )
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Return what is shown of each finding, with as many row numbers as there is room for."""

@@ -16,6 +16,7 @@ from skbert._head import HeadClassifier, inputs
 from skbert._params import check_params
 from skbert._search.candidates import Candidate
 from skbert._store.memory import MemoryStore
+from skbert._texts import near_keys
 
 __all__ = ["Front", "size_of"]
 
@@ -53,11 +54,13 @@ class Front:
         """Fit the steps before the classifier, and check the texts if it reads texts."""
         self._X = X if self._steps is None else self._steps.fit_transform(X, y)
         self._n = 0
+        self.near: np.ndarray | None = None  # numbers, the same for texts that are nearly the same
         if isinstance(self._final, BertSentimentClassifier):
             source = self._final._source()
             check_params(source)
             texts = texts_of(self._X, source, self._name)
             self._n, self._is_pairs = len(texts.items), texts.is_pairs
+            self.near = near_keys(texts.items)
 
     def head(self, candidate: Candidate, y: Any, sample_weight: Any) -> tuple[HeadClassifier, Any]:
         """Return the candidate's head, unfitted, and the labels that it is to learn, after checks as in its `fit`."""

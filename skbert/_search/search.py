@@ -116,7 +116,7 @@ class HeadSearchCV(SkbertEstimator, GridSearchCV):
     `sample_weight` of the head; all of them where there are callbacks, whose
     search is scikit-learn's own.
 
-    *Memory.* Vectors of the training parts take 1 GiB at most, or one fold if
+    *Memory.* Vectors of the training parts and heads take 1 GiB at most, or one fold if
     that is more. A scorer of your own gets each fitted estimator, which are
     then all kept until they are scored: the weights of a head for each
     candidate and fold. scikit-learn's scorers need predictions only.
@@ -203,7 +203,11 @@ class HeadSearchCV(SkbertEstimator, GridSearchCV):
         fit_params = self._for_the_estimator(params)
         candidates = self._candidates(fit_params)
         shared = any(candidate.shares for candidate in candidates)
-        if y is None or not shared or is_watched(self, *(candidate.built for candidate in candidates)):
+        goes_its_own_way = (
+            type(self)._run_search is not GridSearchCV._run_search
+        )  # in other candidates, or another order
+        watched = is_watched(self, *(candidate.built for candidate in candidates))
+        if y is None or not shared or goes_its_own_way or watched:
             return super().fit(X, y, **params)
         try:
             cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))

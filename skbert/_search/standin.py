@@ -131,7 +131,7 @@ class StandIn(BaseEstimator):
         """Become the estimator whose turn it is, or raise the error of its fit."""
         fitted = self.stage.fit(self._params, params)
         if fitted.error is not None:
-            raise fitted.error.with_traceback(fitted.trace)
+            raise fitted.error
         self._fitted = fitted
         return self
 

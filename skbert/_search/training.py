@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from types import TracebackType
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
 from sklearn.base import ClassifierMixin, clone
 
+from skbert._engine.devices import is_out_of_memory
 from skbert._head import HeadClassifier
 from skbert._head.predictions import Predictions
 from skbert._head.together import Job, Outcome, fit_together
@@ -23,7 +23,9 @@ from skbert._store.memory import MemoryStore
 
 __all__ = ["Answers", "Fitted", "SearchEndedError", "Split", "Training"]
 
-_AT_ONCE = 2**30  # bytes of training vectors: more folds together make larger products, and need more memory
+_AT_ONCE = 2**30  # bytes of training vectors and heads: more together make larger products, and need more memory
+_HEADS_OF_A_JOB = 2**27  # bytes, by which a fold's heads are divided
+_COPIES_OF_A_HEAD = 2  # its weights as they are trained, and as it keeps them; more in a stack, which is bounded
 _UNBOUNDED = 2**40  # bytes: the store lives as long as the fits of one group, whose vectors are in memory anyway
 
 
@@ -62,7 +64,6 @@ class Fitted(NamedTuple):
 
     candidate: Candidate
     error: Exception | None = None
-    trace: TracebackType | None = None
     answers: Answers | None = None  # by the position of rows
     whole: Any = None  # the fitted estimator, which takes rows of X
 
@@ -134,6 +135,8 @@ class Training:
                 if self._raise_errors:
                     raise
                 raise SearchEndedError(error) from error
+        if (candidate, fold) not in self._done:
+            self._fit_the_other(candidate, fold)
         return self._done.pop((candidate, fold))
 
     def _run(self, splits: Sequence[Split]) -> None:
@@ -149,14 +152,19 @@ class Training:
                 batch = self._prepare(members, fold, store)
                 if batch is None:
                     continue
-                pending.append(batch)
-                size = size_of(batch.job.X)
-                held += size
-                if held + size > _AT_ONCE:  # the next one is likely as large
-                    self._train(pending)
-                    pending, held = [], 0
+                for part in _in_parts(batch):
+                    pending.append(part)
+                    size = _size_of(part)
+                    held += size
+                    if held + size > _AT_ONCE:  # the next one is likely as large
+                        self._train(pending)
+                        pending, held = [], 0
+                del batch, part  # or they would live on while the next fold is read
+            del store
         self._train(pending)
-        self._fit_the_others()
+        del pending
+        if self._jobs["n_jobs"] not in (None, 1):
+            self._fit_the_others()
 
     def _prepare(self, members: list[int], fold: int, store: MemoryStore) -> _Batch | None:
         """Return the heads of a group and the vectors of a fold; take down whose parameters or data are wrong."""
@@ -182,7 +190,9 @@ class Training:
                     self._fail(place, fold, error)
             heads = {}
         self._share(self.fit_seconds, members, fold, start)
-        return _Batch(fold, list(heads), front, Job(list(heads.values()), vectors, labels, weight)) if heads else None
+        if not heads:
+            return None
+        return _Batch(fold, list(heads), front, Job(list(heads.values()), vectors, labels, weight, front.near))
 
     def _train(self, batches: list[_Batch]) -> None:
         """Train all heads of the batches, and let them answer."""
@@ -226,8 +236,23 @@ class Training:
             whole = batch.front.whole(candidate, head) if self._whole else None
             self._keep(place, batch.fold, Fitted(candidate, answers=answers, whole=whole))
 
+    def _fit_the_other(self, place: int, fold: int) -> None:
+        """Fit a candidate that shares nothing by its own `fit`, when its turn has come: so it need not be kept."""
+        train = self._splits[fold].train
+        X, y = take_rows(self._X, train), take_rows(self._y, train)
+        fit_params = slice_params(self._X, self._fit_params, train)
+        fitted = _fit_alone(clone(self.candidates[place].built), X, y, fit_params, self._raise_errors)
+        self._take_down(place, fold, *fitted)
+
+    def _take_down(self, place: int, fold: int, whole: Any, error: Exception | None, seconds: float) -> None:
+        self.fit_seconds[place, fold] = seconds
+        if error is not None:
+            self._fail(place, fold, error)
+        else:
+            self._keep(place, fold, Fitted(self.candidates[place], whole=whole))
+
     def _fit_the_others(self) -> None:
-        """Fit the candidates that share nothing, each by its own `fit`."""
+        """Fit the candidates that share nothing, each by its own `fit`, in several processes."""
         alone = [place for place, candidate in enumerate(self.candidates) if not candidate.shares]
         pairs = [(place, fold) for place in alone for fold in range(len(self._splits))]
         if not pairs:
@@ -242,12 +267,8 @@ class Training:
             )
             for place, fold in pairs
         )
-        for (place, fold), (whole, error, seconds) in zip(pairs, Parallel(**self._jobs)(fits), strict=True):
-            self.fit_seconds[place, fold] = seconds
-            if error is not None:
-                self._fail(place, fold, error)
-            else:
-                self._keep(place, fold, Fitted(self.candidates[place], whole=whole))
+        for (place, fold), fitted in zip(pairs, Parallel(**self._jobs)(fits), strict=True):
+            self._take_down(place, fold, *fitted)
 
     def _keep(self, place: int, fold: int, fitted: Fitted) -> None:
         self._done[place, fold] = fitted
@@ -256,8 +277,10 @@ class Training:
         """Take an error down, for scikit-learn to deal with in its turn."""
         if self._raise_errors:
             raise error
-        traceback.clear_frames(error.__traceback__)  # else they would keep the vectors of the fold alive
-        self._keep(place, fold, Fitted(self.candidates[place], error=error, trace=error.__traceback__))
+        # As text: its frames, and those that called them, would keep the vectors of the fold alive.
+        error.add_note("".join(traceback.format_exception(error)))
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        self._keep(place, fold, Fitted(self.candidates[place], error=error))
 
     @staticmethod
     def _share(seconds: np.ndarray, members: list[int], fold: int, start: float) -> None:
@@ -266,11 +289,51 @@ class Training:
             seconds[members, fold] += (time.perf_counter() - start) / len(members)
 
 
+def _bytes_of(head: HeadClassifier, vectors: Any, n_classes: int) -> int:
+    """Return about how many bytes a head takes while it is trained and until it has answered."""
+    width = np.shape(vectors)[1] if np.ndim(vectors) == 2 else 0
+    try:
+        sizes = [width, *np.atleast_1d(np.asarray(head.hidden_layer_sizes, dtype=int)).tolist(), n_classes]
+        return _COPIES_OF_A_HEAD * 4 * int(head.n_heads) * sum(a * b for a, b in pairwise(sizes))
+    except (TypeError, ValueError):  # wrong parameters, of which its fit will complain
+        return 0
+
+
+def _size_of(batch: _Batch) -> int:
+    """Return about how many bytes a batch takes."""
+    n_classes = len(np.unique(np.asarray(batch.job.y, dtype=object).astype(str)))
+    heads = sum(_bytes_of(head, batch.job.X, n_classes) for head in batch.job.heads)
+    return size_of(batch.job.X) + heads
+
+
+def _in_parts(batch: _Batch) -> list[_Batch]:
+    """Divide a batch whose heads alone would take too much memory; usually it is one part."""
+    n_classes = len(np.unique(np.asarray(batch.job.y, dtype=object).astype(str)))
+    parts: list[list[int]] = [[]]
+    held = 0
+    for k, head in enumerate(batch.job.heads):
+        size = _bytes_of(head, batch.job.X, n_classes)
+        if parts[-1] and held + size > _HEADS_OF_A_JOB:
+            parts.append([])
+            held = 0
+        parts[-1].append(k)
+        held += size
+    return [
+        batch._replace(
+            members=[batch.members[k] for k in part],
+            job=batch.job._replace(heads=[batch.job.heads[k] for k in part]),
+        )
+        for part in parts
+    ]
+
+
 def _fit_or_halve(jobs: list[Job]) -> list[list[Outcome]]:
     """Fit together; in halves where the memory does not suffice, until what is left is one head's own failure."""
     try:
         return fit_together(jobs) if jobs else []
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         if len(jobs) == len(jobs[0].heads) == 1:
             return [[Outcome(error, 0.0)]]
     # Out here, where the error is gone, and with it what its frames held.

@@ -21,6 +21,7 @@ from skbert._texts.inputs import Item
 __all__ = ["exact_keys", "near_keys"]
 
 _BEHIND_A_CUT = " \"'”"  # may stand behind the dots of a text cut short
+_PIECE = 2_000  # characters that are normalised at once
 _MIN_CUT = 50  # characters of the key of a text cut short: fewer may be the beginning of anything
 
 # -- what is put into one form, over the whole text ------------------------------------------------------------------
@@ -226,8 +227,14 @@ def _fold(text: str) -> str:
 def _plain(text: str) -> str:
     if text.isascii():
         return text.lower().replace("`", "'")
-    text = unicodedata.normalize("NFKC", _APOSTROPHES.sub("'", text)).casefold()
-    return unicodedata.normalize("NFKC", text)
+    return _nfkc(_nfkc(_APOSTROPHES.sub("'", text)).casefold())
+
+
+def _nfkc(text: str) -> str:
+    """Bring into Unicode's NFKC, long texts in pieces: the time grows with the square of a run of combining marks."""
+    if len(text) <= _PIECE:
+        return unicodedata.normalize("NFKC", text)
+    return "".join(unicodedata.normalize("NFKC", text[k : k + _PIECE]) for k in range(0, len(text), _PIECE))
 
 
 def _uncut(forms: list[str], cut: set[str]) -> dict[str, str]:

@@ -63,6 +63,18 @@ def scale_of(dropout: float) -> float:
     return _LEVELS / _kept(dropout)
 
 
+def _draw_bits(size: int, generator: torch.Generator) -> Tensor:
+    """Return so many numbers of 16 bits."""
+    device = generator.device
+    if device.type not in ("cpu", "cuda"):  # others draw fewer bits at once
+        return torch.randint(
+            -_LEVELS // 2, _LEVELS // 2, (size,), dtype=torch.int32, generator=generator, device=device
+        )
+    # 64 bits at once, which are four numbers: on a CPU a quarter of the time of a float for each.
+    drawn = torch.empty(-(-size // 4), dtype=torch.int64, device=device)
+    return drawn.random_(-(2**63), None, generator=generator).view(torch.int16)[:size]
+
+
 def draw_masks(shape: Sequence[int], dropouts: Sequence[float], generator: torch.Generator) -> list[Tensor | None]:
     """Draw which units stay, once for all dropouts.
 
@@ -85,15 +97,14 @@ def draw_masks(shape: Sequence[int], dropouts: Sequence[float], generator: torch
     if not any(dropouts):
         return [None] * len(dropouts)
     size = torch.Size(shape).numel()
-    # 16 bits decide on a unit, and 64 are drawn at once: on a CPU a quarter of the time of a float for each.
-    drawn = torch.empty(-(-size // 4), dtype=torch.int64, device=generator.device)
-    bits = drawn.random_(-(2**63), None, generator=generator).view(torch.int16)[:size].view(*shape)
+    bits = _draw_bits(size, generator).view(*shape)
     masks: list[Tensor | None] = []
     for dropout in dropouts:
         if not dropout:
             masks.append(None)
             continue
-        masks.append((bits < _kept(dropout) - _LEVELS // 2).to(torch.float32).mul_(scale_of(dropout)))
+        # Not "<", whose right side would be one more than 16 bits hold where nearly all stay.
+        masks.append((bits <= _kept(dropout) - 1 - _LEVELS // 2).to(torch.float32).mul_(scale_of(dropout)))
     return masks
 
 

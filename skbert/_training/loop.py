@@ -10,8 +10,8 @@ import torch
 
 from skbert._training.network import Network
 from skbert._training.optimiser import AdamMoments
-from skbert._training.rows import Part, Rows
-from skbert._training.stack import Stack, stackable
+from skbert._training.rows import Draws, Part, Rows
+from skbert._training.stack import Stack, shape_of
 from skbert._training.tasks import History, Monitor, Settings, Task
 
 __all__ = ["train", "train_together"]
@@ -64,8 +64,13 @@ class _Watch:
             del history.loss[-1:]  # the epoch in which it happened
 
 
-def _run(stack: Stack) -> None:
-    """Train a stack until the last of its tasks is over."""
+def _run(tasks: Sequence[Task], moments: AdamMoments | None = None) -> None:
+    """Train tasks that lie in one stack until the last of them is over, in float32 whatever autocast the user is in."""
+    with torch.autocast(tasks[0].rows.training.X.device.type, enabled=False):
+        _run_stack(Stack(tasks, moments))
+
+
+def _run_stack(stack: Stack) -> None:
     watches = [_Watch(task) for task in stack.tasks]
     try:
         while watches:
@@ -81,9 +86,9 @@ def _run(stack: Stack) -> None:
                 for k in (k for k, is_over in enumerate(over) if is_over):
                     watches[k].finish(stack.outcome_of(k))
                 going_on = [k for k, is_over in enumerate(over) if not is_over]
-                watches = [watches[k] for k in going_on]
-                if watches:
+                if going_on:
                     stack.keep(going_on)
+                watches = [watches[k] for k in going_on]
     except KeyboardInterrupt:
         for k, watch in enumerate(watches):
             watch.task.history.interrupted = True
@@ -137,7 +142,7 @@ def train(
     """
     rows = Rows(training, validation, seed)
     task = Task(network, rows, settings, Monitor() if monitor is None else monitor)
-    _run(Stack([task], moments))
+    _run([task], moments)
     return task.history
 
 
@@ -156,13 +161,17 @@ def train_together(tasks: Sequence[Task]) -> None:
     tasks : sequence of Task
         Their `network` and `history` are changed in place. After a
         KeyboardInterrupt, those that were not over have `interrupted` set,
-        those that had not begun as well.
+        those that had not begun as well; their weights mean nothing.
     """
     stacks: dict[tuple[Any, ...], list[Task]] = {}
     first_seen: dict[int, int] = {}
+    steps: dict[tuple[int, int], int] = {}  # in an epoch
     for task in tasks:
         first_seen.setdefault(id(task.rows), len(first_seen))
-        stacks.setdefault(stackable(task), []).append(task)
+        batches = (id(task.rows), task.settings.batch_size)
+        if batches not in steps:
+            steps[batches] = Draws(task.rows, task.settings.batch_size).n_batches
+        stacks.setdefault((steps[batches], *shape_of(task)), []).append(task)
     interrupted = False
     for alike in stacks.values():
         # Those who share mini-batches, and of these those who share masks, stand together.
@@ -175,5 +184,5 @@ def train_together(tasks: Sequence[Task]) -> None:
                 for task in part:
                     task.history.interrupted = True
                 continue
-            _run(Stack(part))
+            _run(part)
             interrupted = any(task.history.interrupted for task in part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -95,18 +95,19 @@ def initialise(sizes: Sequence[int], n_heads: int, seed: int) -> Network:
     Network
         Float32, on the CPU.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    as_drawn: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the user's defaults are
     n_layers = len(sizes) - 1
     heads = []
     for _ in range(n_heads):  # head by head, so that head k is the same in an ensemble of any size
         layers = []
         for i in range(n_layers):
             gain = math.sqrt(2.0) if i < n_layers - 1 else _LAST_GAIN
-            weight = torch.empty(sizes[i], sizes[i + 1])
+            weight = torch.empty(sizes[i], sizes[i + 1], **as_drawn)
             layers.append(weight.normal_(0.0, gain / math.sqrt(sizes[i]), generator=generator))
         heads.append(layers)
     weights = [torch.stack([layers[i] for layers in heads]) for i in range(n_layers)]
-    return Network(weights, [torch.zeros(n_heads, 1, size) for size in sizes[1:]])
+    return Network(weights, [torch.zeros(n_heads, 1, size, **as_drawn) for size in sizes[1:]])
 
 
 def hidden_sums(X: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
@@ -224,7 +225,8 @@ def log_proba_by_task(network: Network, X: Tensor, n_tasks: int) -> Tensor:
     """
     widest = max(bias.shape[2] for bias in network.biases)
     parts = []
-    for rows in X.split(max(1, _FORWARD_NUMBERS // (network.n_heads * widest))):
-        log_p = torch.log_softmax(class_sums_of(network, rows), 1)
-        parts.append(log_p.view(n_tasks, -1, *log_p.shape[1:]).logsumexp(1))
+    with torch.autocast(X.device.type, enabled=False):
+        for rows in X.split(max(1, _FORWARD_NUMBERS // (network.n_heads * widest))):
+            log_p = torch.log_softmax(class_sums_of(network, rows), 1)
+            parts.append(log_p.view(n_tasks, -1, *log_p.shape[1:]).logsumexp(1))
     return torch.cat(parts, 2) - math.log(network.n_heads // n_tasks)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
@@ -95,7 +94,7 @@ class Optimiser:
         """Change the weights by the gradients."""
         for columns, rate, decay in self._groups:
             # It adds one itself. A fill, not a transfer: a GPU need not wait.
-            steps = torch.full((len(columns.weights),), float(self._moments.steps), device=columns.weights[0].device)
+            steps = columns.weights[0].new_full((len(columns.weights),), float(self._moments.steps))
             adamw(
                 columns.weights,
                 columns.gradients,

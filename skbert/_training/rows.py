@@ -49,7 +49,7 @@ def portions(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     weight = weight / weight.mean()
     times = weight.round().clamp(min=1).long()
-    row = torch.repeat_interleave(torch.arange(len(weight), device=weight.device), times)
+    row = torch.repeat_interleave(torch.arange(len(weight), dtype=torch.int64, device=weight.device), times)
     return row, (weight / times)[row] * (len(row) / len(weight))
 
 
@@ -81,7 +81,9 @@ class Draws:
 
     def shuffle(self) -> None:
         """Begin an epoch."""
-        self._epoch = torch.randperm(self.n, generator=self._order, device=self.part.X.device).split(self._size)
+        self._epoch = torch.randperm(self.n, generator=self._order, dtype=torch.int64, device=self.part.X.device).split(
+            self._size
+        )
 
     def batch(self, k: int, filled_up: int) -> Batch:
         """Return mini-batch `k` of the epoch, filled up to so many rows."""

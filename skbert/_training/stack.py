@@ -15,15 +15,14 @@ from skbert._training.optimiser import AdamMoments, Average, Optimiser
 from skbert._training.rows import Draws, Part
 from skbert._training.tasks import Task
 
-__all__ = ["Stack", "scores", "stackable"]
+__all__ = ["Stack", "scores", "shape_of"]
 
 
-def stackable(task: Task) -> tuple[Any, ...]:
-    """Return what tasks must have in common to lie in one stack: shapes, and the number of steps in an epoch."""
+def shape_of(task: Task) -> tuple[Any, ...]:
+    """Return what tasks must have in common to lie in one stack, beside the number of steps in an epoch."""
     shapes = tuple(tuple(weight.shape) for weight in task.network.weights)
     rows, settings = task.rows, task.settings
-    n_batches = Draws(rows, settings.batch_size).n_batches
-    return (shapes, n_batches, settings.batch_size, settings.averaging, rows.training.X.device, rows.validation is None)
+    return (shapes, settings.batch_size, settings.averaging, rows.training.X.device, rows.validation is None)
 
 
 class Stack:
@@ -32,7 +31,8 @@ class Stack:
     Parameters
     ----------
     tasks : sequence of Task
-        Alike by :func:`stackable`. Those on the same rows stand together.
+        Alike by :func:`shape_of`, with as many steps in an epoch. Those on the
+        same rows stand together.
     moments : AdamMoments or None, default=None
         The optimiser's memory, changed in place; None starts afresh.
     """
@@ -78,7 +78,7 @@ class Stack:
         scales = [scale_of(task.settings.dropout) for task in self.tasks for _ in range(self._n_heads)]
         self._rescale = None
         if any(scale != 1.0 for scale in scales):
-            self._rescale = torch.tensor(scales, device=self._network.weights[0].device).view(-1, 1, 1)
+            self._rescale = self._network.weights[0].new_tensor(scales).view(-1, 1, 1)
 
     @property
     def outcome(self) -> Network:
@@ -91,7 +91,7 @@ class Stack:
 
     def epoch(self) -> list[float]:
         """Go once through all rows in random order; return the mean loss of each task's heads."""
-        total = torch.zeros(self._network.n_heads, device=self._network.weights[0].device)
+        total = self._network.weights[0].new_zeros(self._network.n_heads)
         for draws, _, _ in self._shared:
             draws.shuffle()
         for k, sizes in enumerate(zip(*(draws.sizes() for draws, _, _ in self._shared), strict=True)):
@@ -111,16 +111,17 @@ class Stack:
 
     def validate(self) -> list[tuple[float, float]]:
         """Return the weighted loss and the accuracy of each task's heads together, on its validation part."""
-        found = [
-            scores(self.outcome.part(self._span(first, last)), self.tasks[first].rows.validation, last - first)
-            for _, first, last in self._shared
-        ]
+        found = []
+        for _, first, last in self._shared:
+            part = self.tasks[first].rows.validation
+            assert part is not None  # or there is nothing to ask for
+            found.append(scores(self.outcome.part(self._span(first, last)), part, last - first))
         return [(loss, accuracy) for loss, accuracy in torch.cat(found).tolist()]
 
     def keep(self, kept: Sequence[int]) -> None:
         """Go on with these tasks alone."""
-        device = self._network.weights[0].device
-        heads = (torch.tensor(kept)[:, None] * self._n_heads + torch.arange(self._n_heads)).ravel().to(device)
+        numbers = [k * self._n_heads + head for k in kept for head in range(self._n_heads)]
+        heads = torch.tensor(numbers, dtype=torch.int64, device=self._network.weights[0].device)
         self.tasks = [self.tasks[k] for k in kept]
         self._draws = [self._draws[k] for k in kept]
         self._network, self._gradients = self._network.pick(heads), self._gradients.part(slice(0, len(heads)))
@@ -144,10 +145,8 @@ def _merged(spans: Sequence[slice]) -> list[slice]:
     return merged
 
 
-def scores(network: Network, part: Part | None, n_tasks: int) -> Tensor:
+def scores(network: Network, part: Part, n_tasks: int) -> Tensor:
     """Return weighted loss and accuracy, (n_tasks, 2)."""
-    if part is None:
-        return torch.full((n_tasks, 2), torch.nan)
     log_p = log_proba_by_task(network, part.X, n_tasks)  # (n_tasks, n_classes, n)
     target = part.y.expand(n_tasks, 1, -1)
     losses = -(log_p.gather(1, target)[:, 0] * part.weight).sum(1) / part.weight.sum()
