@@ -33,7 +33,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
 import skbert
-from skbert import HeadClassifier, HeadSearchCV, TrainingHistoryDisplay
+from skbert import HeadClassifier, HeadSearchCV, TrainingHistoryDisplay, load_bundle, save_bundle
 from skbert._search import training
 from tests._compose import HEAD, SKLEARN
 from tests._search import FINE, assert_same_search, both, name_of
@@ -336,6 +336,28 @@ def test_the_heads_that_are_alive_at_once_are_bounded(jobs, monkeypatch):
     found, expected = both(heads, OF_PIPELINE, X, Y, cv=3, scoring=FINE)
     assert jobs == [[3], [1]] * 3
     assert_same_search(found, expected)
+
+
+def test_a_subclass_that_goes_its_own_way_is_given_its_own_candidates(jobs):
+    """Who overrides scikit-learn's hook may try candidates in another order, and gets the scores of these."""
+
+    class Reversed(HeadSearchCV):
+        def _run_search(self, evaluate_candidates):
+            evaluate_candidates(list(ParameterGrid(self.param_grid))[::-1])
+
+    found = Reversed(HEADS, GRID, cv=3, scoring=FINE).fit(X, Y)
+    expected = GridSearchCV(HEADS, GRID, cv=3, scoring=FINE).fit(X, Y)
+    assert found.cv_results_["params"] == expected.cv_results_["params"][::-1]
+    np.testing.assert_allclose(found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"][::-1])
+    assert jobs == []
+
+
+def test_a_bundle_of_a_search_loads_without_further_trust(tmp_path):
+    """It is skbert's own class."""
+    search = HeadSearchCV(HEADS, GRID, cv=3).fit(X, Y)
+    save_bundle(search, tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle")
+    np.testing.assert_array_equal(loaded.predict_proba(X), search.predict_proba(X))
 
 
 def test_candidates_that_end_otherwise_are_fitted_singly(jobs):

@@ -1,5 +1,6 @@
 """Laws of ``skbert._training``: epochs on tensors."""
 
+import contextlib
 import math
 from itertools import product
 
@@ -49,6 +50,15 @@ def make_part(n=N, seed=0, weight=None, dtype=torch.float32):
     count = torch.ones(n)
     weight = count if weight is None else torch.as_tensor(weight, dtype=torch.float32)
     return Part(torch.from_numpy(X).to(dtype), torch.from_numpy(y), weight, count)
+
+
+@contextlib.contextmanager
+def _float64_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def assert_same(one, other, **tolerance):
@@ -162,6 +172,13 @@ def test_masks_leave_out_their_share_and_make_up_for_it(dropout):
     assert rows.std().item() < 2 * math.sqrt(dropout * (1 - dropout) / 800)
 
 
+@pytest.mark.parametrize("dropout", [1e-9, 1e-6, 1e-5])
+def test_a_dropout_that_is_nearly_none_leaves_nearly_all(dropout):
+    """At the end of what 16 bits can say, too."""
+    (mask,) = draw_masks((1, 300, 300), [dropout], torch.Generator().manual_seed(0))
+    assert (mask != 0).float().mean().item() > 0.9998
+
+
 def test_masks_of_several_dropouts_come_from_the_same_numbers():
     """Who is left out at 0.3 is so at 0.6, and a task's masks do not depend on the dropouts beside it."""
 
@@ -239,6 +256,32 @@ def test_same_seed_gives_the_same_weights_to_the_bit():
         results.append(network)
     assert_same(results[0], results[1])
     assert not torch.equal(results[0].weights[0], results[2].weights[0])
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        lambda: torch.device("meta"),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        torch.inference_mode,
+        _float64_by_default,
+    ],
+    ids=["device", "autocast", "inference", "dtype"],
+)
+def test_the_users_modes_of_torch_change_nothing(mode):
+    """Within them, training gives the same bits."""
+    networks = []
+    for surrounding in (contextlib.nullcontext, mode):
+        part, validation = make_part(), make_part(40, seed=1)
+        with surrounding():
+            network = initialise((FEATURES, 9, CLASSES), 2, seed=0)
+            chosen = settings(dropout=0.5, averaging=2.0)
+            history = train(network, part, validation, chosen, seed=0)
+            networks.append((network, history, log_proba(network, validation.X)))
+    (one, first, log_p), (other, second, also) = networks
+    assert_same(one, other)
+    assert first == second
+    assert torch.equal(log_p, also)
 
 
 def test_global_state_of_torch_is_left_alone():
