@@ -354,7 +354,7 @@ def test_a_subclass_that_goes_its_own_way_is_given_its_own_candidates(jobs):
 
 def test_a_bundle_of_a_search_loads_without_further_trust(tmp_path):
     """It is skbert's own class."""
-    search = HeadSearchCV(HEADS, GRID, cv=3).fit(X, Y)
+    search = HeadSearchCV(HEADS, GRID, cv=3, scoring="accuracy").fit(X, Y)
     save_bundle(search, tmp_path / "bundle")
     loaded = load_bundle(tmp_path / "bundle")
     np.testing.assert_array_equal(loaded.predict_proba(X), search.predict_proba(X))
