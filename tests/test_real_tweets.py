@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,25 +59,23 @@ def test_scores_on_real_tweets_as_they_come(data_folder, minilm, record_property
     """Three splits by text: mean accuracy >= 0.685, macro-F1 >= 0.597, log loss <= 0.735.
 
     That is what full fine-tuning of the same encoder reaches, and more (0.677, 0.594 and 0.757 on the first split).
-    The defaults do so with a `random_state` of 0; with vectors as long as they come it holds for the mean of three.
+    Another `random_state` moves macro-F1 by 0.01, most of all by the rows that it holds out to stop by.
     """
     X, y = load_gop_debate(data_folder, return_X_y=True)
+    vectors = BertEmbedder(minilm, layers=(-4, -3, -2, -1)).fit_transform(X)
     # Texts as numbers in the order of the file, as in the known scores of other models. What a seed makes of other
     # numbers are other splits; where the texts with a hundred copies fall moves the mean of three by 0.03.
     groups = pd.factorize(X)[0]
-    embedder = BertEmbedder(minilm, layers=(-4, -3, -2, -1))
-    for normalize, states in (("auto", [0]), (False, [0, 1, 2])):
-        vectors = embedder.set_params(normalize=normalize).fit_transform(X)
-        found = []
-        for seed, random_state in product(range(3), states):
-            splitter = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
-            train, test = next(splitter.split(X, y, groups))
-            head = HeadClassifier(random_state=random_state).fit(vectors[train], y[train])
-            predicted = head.predict(vectors[test])
-            loss = log_loss(y[test], head.predict_proba(vectors[test]))
-            found.append((accuracy_score(y[test], predicted), f1_score(y[test], predicted, average="macro"), loss))
-        accuracy, f1, loss = np.mean(found, axis=0).round(4).tolist()
-        record_property(f"normalize={normalize}", {"accuracy": accuracy, "f1": f1, "log_loss": loss})
-        assert accuracy >= 0.685
-        assert f1 >= 0.597
-        assert loss <= 0.735
+    found = []
+    for seed in range(3):
+        splitter = GroupShuffleSplit(n_splits=1, test_size=0.2, random_state=seed)
+        train, test = next(splitter.split(X, y, groups))
+        head = HeadClassifier(random_state=0).fit(vectors[train], y[train])
+        predicted = head.predict(vectors[test])
+        loss = log_loss(y[test], head.predict_proba(vectors[test]))
+        found.append((accuracy_score(y[test], predicted), f1_score(y[test], predicted, average="macro"), loss))
+    accuracy, f1, loss = np.mean(found, axis=0).round(4).tolist()
+    record_property("scores", {"accuracy": accuracy, "f1": f1, "log_loss": loss})
+    assert accuracy >= 0.685
+    assert f1 >= 0.597
+    assert loss <= 0.735
