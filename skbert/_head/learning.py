@@ -22,7 +22,7 @@ from skbert._params import check_params
 
 __all__ = ["Learning"]
 
-# Epochs over which fit averages the weights. In the validation parts of benchmarks/study_head_defaults.py 1, 2 and 3
+# Epochs over which fit averages the weights. In the validation parts of benchmarks/bench_quality.py 1, 2 and 3
 # did equally well, and better than none at each learning rate that was tried.
 _AVERAGING = 2.0
 
