@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbert._embedder.plan import prompt_of, token_limit
+from skbert._engine.room import check_room
 from skbert._params import check_params
-from skbert.exceptions import InvalidParameterError
 
 __all__ = ["TokenCounts", "count_tokens"]
 
@@ -66,14 +66,7 @@ def count_tokens(embedder: Any, items: Sequence[str | tuple[str, str]]) -> Token
     template = probe_template(backend, files)
     different = {item: place for place, item in enumerate(dict.fromkeys(items))}
     has_pairs = any(not isinstance(item, str) for item in different)
-    n_special = template.n_special_pair if has_pairs else template.n_special
-    if max_length <= n_special:
-        msg = (
-            f"The 'max_length' parameter of {type(embedder).__name__} must be greater than {n_special}, the number of "
-            f"special tokens that this model puts around {'a pair' if has_pairs else 'a text'}. Got {max_length} "
-            "instead."
-        )
-        raise InvalidParameterError(msg)
+    n_special = check_room(max_length, template, has_pairs=has_pairs, estimator=type(embedder).__name__)
 
     counts = np.zeros((2, len(different)), dtype=np.int64)
     for places, texts in _portions(different, prompt):

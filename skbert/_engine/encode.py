@@ -20,6 +20,7 @@ from skbert._engine.chunks import Chunks
 from skbert._engine.crew import Crew, Task, left_out, raise_and_forget
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.registry import get_encoder
+from skbert._engine.room import check_room
 from skbert._engine.shelf import Shelf
 from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec, Unit
@@ -30,7 +31,6 @@ from skbert.exceptions import (
     CacheWarning,
     DeviceError,
     DeviceWarning,
-    InvalidParameterError,
     TextInputError,
     TruncationWarning,
 )
@@ -213,14 +213,7 @@ class _Job:
 
     def _check_room(self, encoder: Encoder) -> None:
         has_pairs = any(not isinstance(text, str) for text in self.texts)
-        special = encoder.template.n_special_pair if has_pairs else encoder.template.n_special
-        if self.spec.max_length <= special:
-            msg = (
-                f"The 'max_length' parameter of {self.options.estimator} must be greater than {special}, the number of "
-                f"special tokens that this model puts around {'a pair' if has_pairs else 'a text'}. "
-                f"Got {self.spec.max_length} instead."
-            )
-            raise InvalidParameterError(msg)
+        check_room(self.spec.max_length, encoder.template, has_pairs=has_pairs, estimator=self.options.estimator)
 
     def _windows(self) -> Iterator[list[np.ndarray]]:
         """Yield windows of the missing texts, each as a list of portions."""

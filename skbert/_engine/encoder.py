@@ -153,6 +153,39 @@ class Encoder:
         ]
         return lambda: np.concatenate([vectors() for vectors in halves])
 
+    def token_states(self, batch: SequenceTable, layers: Rows[int]) -> np.ndarray:
+        """Run the model over sequences and return the states of each token.
+
+        Parameters
+        ----------
+        batch : SequenceTable
+            One batch.
+        layers : sequence of int
+            Hidden layers, counted from 0, the embeddings.
+
+        Returns
+        -------
+        float32 ndarray of shape (n_tokens, n_layers_asked, width)
+            Tokens of the sequences end to end.
+        """
+        try:
+            with self._mode():
+                layout, inputs = self._inputs(batch)
+                states = dict(self._states(batch, layout, inputs, set(layers)))
+                found = torch.stack([states[layer].float() for layer in layers], dim=1).cpu().numpy()
+        except (RuntimeError, MemoryError) as error:
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+        else:
+            with self._count_lock:
+                self.n_texts += len(batch)
+            return found
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(batch) // 2
+        halves = (np.arange(middle), np.arange(middle, len(batch)))
+        return np.concatenate([self.token_states(batch.take(places), layers) for places in halves])
+
     def _run_once(self, batch: SequenceTable, units: Rows[Unit], first_only: bool) -> Callable[[], np.ndarray]:
         layers = {unit.layer for unit in units}
         pooled: dict[Unit, torch.Tensor] = {}

@@ -13,13 +13,18 @@ from skbert._engine.sources import ModelFiles
 
 if TYPE_CHECKING:
     from skbert._engine.encoder import Encoder
+    from skbert._engine.plain import PlainModel
+    from skbert._engine.reading import Reader
 
-__all__ = ["get_encoder", "release_models"]
+__all__ = ["get_encoder", "get_plain", "get_reader", "release_models"]
 
 _MODELS_A_DEVICE = 2  # a search over two models must not load one for each candidate
 
 _lock = threading.Lock()
 _encoders: OrderedDict[tuple[str, ...], Encoder] = OrderedDict()  # the one used longest ago first
+# What inspection needs beside them, the one used last of each: for interactive use one model at a time is enough.
+_plain: dict[str, tuple[tuple[str, ...], PlainModel]] = {}  # under the device
+_reader: dict[str, tuple[tuple[str, ...], Reader]] = {}
 
 
 def get_encoder(files: ModelFiles, device: torch.device, dtype: torch.dtype, replica: int = 0) -> Encoder:
@@ -41,6 +46,30 @@ def get_encoder(files: ModelFiles, device: torch.device, dtype: torch.dtype, rep
         for other in beside[:-_MODELS_A_DEVICE]:
             del _encoders[other]
         return _encoders[key]
+
+
+def get_plain(files: ModelFiles, device: torch.device) -> PlainModel:
+    """Return transformers' own form of the model on this device, in float32, loading it where it is not the last."""
+    refuse_bad_fork(device)
+    key = (files.weights_sha256, files.config_digest)
+    with _lock:
+        if _plain.get(str(device), ((), None))[0] != key:
+            from skbert._engine.plain import PlainModel
+
+            _plain.pop(str(device), None)  # first, so that there are never two
+            _plain[str(device)] = key, PlainModel(files, device)
+        return _plain[str(device)][1]
+
+
+def get_reader(files: ModelFiles) -> Reader:
+    """Return the reader of the model's tokenizer, loading it where it is not the last one used."""
+    key = (files.tokenizer_digest, files.config_digest, str(files.settings.lowercase))
+    with _lock:
+        if _reader.get("", ((), None))[0] != key:
+            from skbert._engine.reading import Reader
+
+            _reader[""] = key, Reader(files)
+        return _reader[""][1]
 
 
 def release_models() -> None:
@@ -66,5 +95,7 @@ def release_models() -> None:
     """
     with _lock:
         _encoders.clear()
+        _plain.clear()
+        _reader.clear()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

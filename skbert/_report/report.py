@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from skbert._classifier.holding import find_embedder
 from skbert._report.findings import Finding, Rows, Values, about_groups, about_labels, about_texts, joined_groups
 from skbert._report.frame import TextReport
 from skbert._report.splits import about_splits
-from skbert._report.tokens import about_tokens, find_embedder
+from skbert._report.tokens import about_tokens
 from skbert._texts import check_texts, is_missing, show
 from skbert.exceptions import InvalidParameterError
 
@@ -105,7 +106,7 @@ def text_report(X: Any, y: Any = None, *, groups: Any = None, cv: Any = None, em
     """
     items = check_texts(X, missing="keep", estimator="text_report", is_transformer=False).items
     labels, of_groups = _values("y", "label", y, len(items)), _values("groups", "group", groups, len(items))
-    found = None if embedder is None else find_embedder(embedder)
+    found = None if embedder is None else find_embedder(embedder, "text_report", or_none=True)
     rows = Rows.of(items)
     are_classes = labels is not None and not _is_measure(labels)
     splitter = "StratifiedGroupKFold().split(X, y, " if are_classes else "GroupKFold().split(X, groups="

@@ -6,46 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
-from skbert._classifier import BertSentimentClassifier
 from skbert._embedder import BertEmbedder
 from skbert._embedder.counting import TokenCounts, count_tokens
 from skbert._report.findings import Finding
-from skbert._texts import Item, check_texts, show
-from skbert.exceptions import InvalidParameterError
+from skbert._texts import Item, check_texts
 
-__all__ = ["about_tokens", "find_embedder"]
-
-
-def find_embedder(estimator: Any) -> tuple[BertEmbedder, list[Any]]:
-    """Return the embedder that `estimator` is or holds, and the steps of its pipelines before it."""
-    found, before = _search(estimator)
-    if found is None:
-        msg = (
-            "The 'embedder' parameter of text_report must be None, a BertEmbedder, or a BertSentimentClassifier or "
-            f"Pipeline that holds one. Got {show(estimator)} instead."
-        )
-        raise InvalidParameterError(msg)
-    return found, before
-
-
-def _search(estimator: Any) -> tuple[BertEmbedder | None, list[Any]]:
-    if isinstance(estimator, BertEmbedder):
-        return estimator, []
-    if isinstance(estimator, BertSentimentClassifier):
-        # Of a fitted one that which it was fitted with, with the weights that it names now.
-        is_fitted = hasattr(estimator, "embedder_")
-        return _search(estimator._serving_embedder() if is_fitted else estimator._source())
-    before: list[Any] = []
-    for _, step in estimator.steps if isinstance(estimator, Pipeline) else ():
-        if step is None or isinstance(step, str):  # "passthrough"
-            continue
-        found, inside = _search(step)
-        if found is not None:
-            return found, before + inside
-        before.append(step)
-    return None, []
+__all__ = ["about_tokens"]
 
 
 def about_tokens(X: Any, items: list[Item], embedder: BertEmbedder, before: list[Any]) -> Iterator[Finding]:

@@ -1,0 +1,168 @@
+"""PlainModel: transformers' own padded forward, for what the packed forms do not tell. Upper part of the engine.
+
+Attention weights never exist in the packed kernels, and those keep no way back to the word embeddings. Whoever wants
+to look inside gets the model once more, as transformers runs it, in float32: slower, and kept only while in use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from skbert._engine.devices import exact_float32
+from skbert._engine.loading import load_model, quiet_transformers
+from skbert._engine.sources import ModelFiles, reason_of
+from skbert.exceptions import ModelFilesError
+
+__all__ = ["PlainModel"]
+
+_BOUND = 1e-5  # relative to the largest state, as for the packed forms
+
+
+class PlainModel:
+    """A frozen model that shows its attention, and takes embeddings in place of ids.
+
+    Parameters
+    ----------
+    files : ModelFiles
+    device : torch.device
+
+    Attributes
+    ----------
+    pooler : module or None
+        BERT's own pooler, which takes (n, 1, width) and reads the first token.
+    """
+
+    def __init__(self, files: ModelFiles, device: torch.device) -> None:
+        self.device = device
+        self._folder = str(files.folder)
+        self._model, self.pooler, self._pad_id = load_model(files)
+        with quiet_transformers(), contextlib.suppress(ValueError):
+            self._model.set_attn_implementation("eager")  # the one that keeps its weights
+        self._model.to(device)
+        if self.pooler is not None:
+            self.pooler.requires_grad_(False).to(device)
+        takes = inspect.signature(self._model.forward).parameters
+        self._takes_segments = "token_type_ids" in takes and getattr(self._model.config, "type_vocab_size", 0) > 1
+        self._lock = threading.Lock()  # some versions collect states in wrappers of the model's own modules
+        self._takes_embeddings: bool | None = None  # not known yet
+
+    @property
+    def name(self) -> str:
+        """The model's class, as an error names it."""
+        return type(self._model).__name__
+
+    def attentions(self, ids: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        """Return the attention weights of one sequence.
+
+        Parameters
+        ----------
+        ids, segments : int ndarrays of shape (n_tokens,)
+
+        Returns
+        -------
+        float32 ndarray of shape (n_layers, n_heads, n_tokens, n_tokens)
+            Row i says where token i looks; rows sum to 1.
+
+        Raises
+        ------
+        ModelFilesError
+            The model has no attention weights, or others than these.
+        """
+        with self._mode(), torch.no_grad():
+            try:
+                found = self._run(segments[None], input_ids=self._tensor(ids[None]), output_attentions=True).attentions
+            except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+                self._refuse_attention(reason_of(error), error)
+        if not found or any(weights is None for weights in found):
+            self._refuse_attention("it returned none")
+        shapes = {tuple(weights.shape) for weights in found}
+        if len(shapes) != 1 or next(iter(shapes))[-2:] != (len(ids), len(ids)):
+            self._refuse_attention(f"they have the shapes {sorted(shapes)}")
+        stacked = torch.stack([weights[0] for weights in found]).float().cpu().numpy()
+        if not np.allclose(stacked.sum(axis=-1), 1.0, atol=1e-3):
+            self._refuse_attention("its rows do not sum to 1")
+        return stacked
+
+    def _refuse_attention(self, reason: str, error: Exception | None = None) -> NoReturn:
+        msg = (
+            f"The model in {self._folder!r}, a {self.name}, has no attention weights of every piece to every other one "
+            f"to show: {reason}. Take a model whose layers attend as BERT's do."
+        )
+        raise ModelFilesError(msg) from error
+
+    def embed(self, ids: np.ndarray) -> torch.Tensor:
+        """Return the word embeddings (…, width) of ids, which the model's own embedding layer begins with.
+
+        Raises
+        ------
+        ModelFilesError
+            The model does not give the same states from them.
+        """
+        self._check_embeddings()
+        with torch.no_grad():
+            return self._model.get_input_embeddings()(self._tensor(ids))
+
+    def states(self, embeddings: torch.Tensor, segments: np.ndarray, lengths: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Return the hidden states of sequences of word embeddings, with gradients where they are asked for.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_tokens, width)
+            What is behind a sequence's end does not count.
+        segments : int ndarray of shape (n, n_tokens)
+        lengths : int ndarray of shape (n,)
+
+        Returns
+        -------
+        tuple of n_layers + 1 tensors of shape (n, n_tokens, width)
+        """
+        mask = self._tensor((np.arange(embeddings.shape[1])[None, :] < lengths[:, None]).astype(np.int64))
+        with self._mode():
+            out = self._run(segments, inputs_embeds=embeddings, attention_mask=mask, output_hidden_states=True)
+        return tuple(out.hidden_states)
+
+    def _check_embeddings(self) -> None:
+        if self._takes_embeddings is None:
+            size = min(self._model.config.vocab_size, 200)
+            ids = np.random.default_rng(0).integers(size // 2, size, size=(1, 12))
+            ids[ids == self._pad_id] += 1
+            segments = np.zeros_like(ids)
+            try:
+                with self._mode(), torch.no_grad():
+                    expected = self._run(segments, input_ids=self._tensor(ids), output_hidden_states=True)
+                    embedded = self._model.get_input_embeddings()(self._tensor(ids))
+                    found = self.states(embedded, segments, np.array([ids.shape[1]]))[-1]
+                expected = expected.hidden_states[-1]
+                scale = max(1.0, float(expected.abs().max()))
+                self._takes_embeddings = bool((found - expected).abs().max() <= _BOUND * scale)
+            except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+                self._takes_embeddings = False
+        if not self._takes_embeddings:
+            msg = (
+                f"The model in {self._folder!r}, a {self.name}, gives no states, or others, from word embeddings in "
+                "place of ids, so that its gradients would tell of another model. Use method='leave_one_out'."
+            )
+            raise ModelFilesError(msg)
+
+    def _run(self, segments: np.ndarray, **inputs: Any) -> Any:
+        if self._takes_segments:
+            inputs["token_type_ids"] = self._tensor(segments)
+        with self._lock:
+            return self._model(**inputs, return_dict=True)
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(self.device)
+
+    @contextlib.contextmanager
+    def _mode(self) -> Iterator[None]:
+        """Compute in float32 whatever the caller's modes; on a GPU without TF32."""
+        as_asked = torch.autocast(self.device.type, enabled=False)
+        with as_asked, exact_float32(self.device, torch.float32):
+            yield
