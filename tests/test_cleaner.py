@@ -537,7 +537,7 @@ class TestLaws:
 
     def test_bound_on_rounds_ends_the_cleaning(self, monkeypatch):
         """A text that never settles is cut down to its letters."""
-        monkeypatch.setattr(rules, "_unescape", lambda text: text + "&")
+        monkeypatch.setattr(rules, "_unescape", lambda text, by: text + "&")
         assert clean("No end & no rest!", repeated_chars=None) == "no end no rest"
 
     @given(texts=st.lists(TEXTS, min_size=1, max_size=6), params=PARAMS)

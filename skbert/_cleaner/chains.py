@@ -1,4 +1,4 @@
-"""Chains of tokens, each of which comes forth only when the one before is gone. Under ``rules``: imports nothing.
+"""Chains of tokens, each of which comes forth only when the one before is gone. Between ``rules`` and ``steps``.
 
 A scan looks at the text as it was, so a token that hangs on another one waits
 for the next round. Two kinds can hang one on the other without end:
@@ -19,6 +19,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from skbert._cleaner.steps import PLAIN, Steps
+
 __all__ = ["HANDLE", "QUOTES", "nested_marks", "part_mentions", "unnest_marks"]
 
 HANDLE: Final = "[A-Za-z0-9_]+"
@@ -33,7 +35,7 @@ _IS_FREE = re.compile(rf"(?:^|\W)(?<!\w[rR][tT]\s)(?<![rR][tT]\s)(?<![rR][tT]\s[
 _RUN = re.compile(r"(.)\1+")
 
 
-def part_mentions(text: str, settle: Callable[[str], str]) -> str:
+def part_mentions(text: str, settle: Callable[[str], str], by: Steps = PLAIN) -> str:
     """Set a blank before each mention of a long chain, which is where cleaning would set one in the end.
 
     Parameters
@@ -42,6 +44,8 @@ def part_mentions(text: str, settle: Callable[[str], str]) -> str:
         Any text.
     settle : callable
         From a piece of the chain to the same after all rounds of cleaning.
+    by : Steps, default=PLAIN
+        Does the change.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def part_mentions(text: str, settle: Callable[[str], str]) -> str:
             end = link.end()
         return " ".join([*parts, chain[end:]])
 
-    return _ROW.sub(part, text) if text.count("@") > 1 else text
+    return by.sub(_ROW, part, text) if text.count("@") > 1 else text
 
 
 def _waits(link: re.Match[str], settle: Callable[[str], str]) -> bool:
@@ -99,7 +103,7 @@ def nested_marks(*, keeps_mentions: bool, collapses_blanks: bool, has_words: boo
     )
 
 
-def unnest_marks(text: str, nested: re.Pattern[str]) -> str:
+def unnest_marks(text: str, nested: re.Pattern[str], by: Steps = PLAIN) -> str:
     """Take out retweet marks from within others, each with one handle, but for the outermost that has one.
 
     Parameters
@@ -108,6 +112,8 @@ def unnest_marks(text: str, nested: re.Pattern[str]) -> str:
         Any text.
     nested : re.Pattern
         What `nested_marks` returns.
+    by : Steps, default=PLAIN
+        Does the change.
 
     Returns
     -------
@@ -125,4 +131,4 @@ def unnest_marks(text: str, nested: re.Pattern[str]) -> str:
 
     if text.count("@") < 2 or sum(map(text.count, QUOTES)) < 2:
         return text
-    return nested.sub(unnest, text)
+    return by.sub(nested, unnest, text)

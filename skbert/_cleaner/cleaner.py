@@ -300,6 +300,36 @@ an (n, 2) array or a two-column frame
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    def _trace(self, text: str) -> tuple[str, np.ndarray]:
+        """Clean one text and tell where each character of the result came from.
+
+        Parameters
+        ----------
+        text : str
+            The text.
+
+        Returns
+        -------
+        cleaned : str
+            What `transform` makes of the text.
+        spans : ndarray of shape (len(cleaned), 2) and dtype int64
+            For each character of `cleaned` the half-open range of characters
+            of `text` that it came from. Neither starts nor ends decrease.
+
+        Notes
+        -----
+        A character that was left alone has a range of one. Each character of what replaces a token has the range of
+        the whole token: "link", "user", "number", the name of an emoji, what an entity stands for. Of letters
+        repeated too often, and of emoji, the last that is kept covers those that are not; of a run of white space the
+        first stays and the others are dropped. What was dropped is in no range. A blank that was put in, to set two
+        words apart or in the place of a dropped token, has an empty range.
+
+        **Cost.** Some seven times that of cleaning; it grows linearly with the length of the text.
+        """
+        check_params(self)
+        self._check([text])
+        return CleaningRules(self._settings()).trace(text)
+
     def _check(self, X: Any) -> TextInput:
         return check_texts(X, missing="keep", estimator=type(self).__name__)
 

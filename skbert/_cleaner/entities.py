@@ -1,4 +1,4 @@
-"""HTML entities and their characters. Lowest file of ``_cleaner``: imports nothing of skbert.
+"""HTML entities and their characters. Between ``rules`` and ``steps``.
 
 An entity may be hidden in another: ``&amp;lt;`` is ``&lt;`` is ``<``. And it
 may come forth only after another rule has been at work: ``&LARR;`` is one in
@@ -17,6 +17,8 @@ from html.entities import html5
 from typing import Final
 
 from ftfy.fixes import fix_character_width, fix_latin_ligatures
+
+from skbert._cleaner.steps import PLAIN, Steps
 
 __all__ = ["ENTITY_SOURCE", "folding", "unescape", "unescape_chains"]
 
@@ -38,7 +40,7 @@ def _character(entity: str) -> str | None:
     return html5.get(entity[1:])
 
 
-def unescape(text: str) -> str:
+def unescape(text: str, by: Steps = PLAIN) -> str:
     """Replace entities until none is left, in time proportional to the length of `text`.
 
     Repeated substitution could need a round for each of the nested entities
@@ -49,6 +51,8 @@ def unescape(text: str) -> str:
     ----------
     text : str
         Any text.
+    by : Steps, default=PLAIN
+        Does the change.
 
     Returns
     -------
@@ -58,7 +62,8 @@ def unescape(text: str) -> str:
     if _ENTITY.search(text) is None:
         return text
     done: list[str] = []  # characters, with no entity among them
-    todo = list(reversed(text))
+    todo = by.chars(text)
+    todo.reverse()
     while todo:
         char = todo.pop()
         done.append(char)
@@ -70,9 +75,9 @@ def unescape(text: str) -> str:
             continue
         found = _character(tail[start:])
         if found is not None:
+            todo.extend(reversed(by.spell(found, done[start - len(tail) :])))
             del done[start - len(tail) :]
-            todo.extend(reversed(found))
-    return "".join(done)
+    return by.join(done)
 
 
 def folding(
@@ -113,7 +118,7 @@ def folding(
     return fold
 
 
-def unescape_chains(text: str, fold: Callable[[str], str], *, keeps_numbers: bool) -> str:
+def unescape_chains(text: str, fold: Callable[[str], str], by: Steps = PLAIN, *, keeps_numbers: bool) -> str:
     """Replace entities like `unescape` and, where they hang on one another by `fold`, those that it brings forth.
 
     Parameters
@@ -122,6 +127,8 @@ def unescape_chains(text: str, fold: Callable[[str], str], *, keeps_numbers: boo
         Any text.
     fold : callable
         What `folding` returns.
+    by : Steps, default=PLAIN
+        Does the change.
     keeps_numbers : bool
         Whether the number of an entity is still there when what stands before
         it has become "&#".
@@ -135,7 +142,7 @@ def unescape_chains(text: str, fold: Callable[[str], str], *, keeps_numbers: boo
     done: list[str] = []
     links: list[int] = []  # of each character in `done`, how many links lead to it
     longest = 0
-    todo = [(char, 0) for char in reversed(text)]
+    todo = [(char, 0) for char in reversed(by.chars(text))]
     while todo:
         char, link = todo.pop()
         done.append(char)
@@ -157,6 +164,6 @@ def unescape_chains(text: str, fold: Callable[[str], str], *, keeps_numbers: boo
             if link and not keeps_numbers and _DECIMAL.match(entity):
                 continue
             longest = max(longest, link)
+            todo.extend((char, link) for char in reversed(by.spell(found, done[start - len(tail) :])))
             del done[start - len(tail) :], links[start - len(tail) :]
-            todo.extend((char, link) for char in reversed(found))
-    return "".join(done) if longest > _FEW_LINKS else unescape(text)
+    return by.join(done) if longest > _FEW_LINKS else unescape(text, by)

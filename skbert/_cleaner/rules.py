@@ -31,16 +31,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from itertools import groupby, islice
+from functools import partial
+from itertools import groupby
 from typing import Final, NamedTuple
 
-import ftfy
+import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from skbert._cleaner.chains import HANDLE, QUOTES, nested_marks, part_mentions, unnest_marks
 from skbert._cleaner.emoji import EMOJI, EMOJI_FIRST, EMOJI_REST, emoji_name
 from skbert._cleaner.entities import ENTITY_SOURCE, folding, unescape as _unescape, unescape_chains
 from skbert._cleaner.hashtags import MARKS, split_hashtag
+from skbert._cleaner.steps import PLAIN, Steps
+from skbert._cleaner.tracing import Tracer
 
 __all__ = ["LINK", "NUMBER", "USER", "CleaningRules", "Settings"]
 
@@ -56,7 +59,6 @@ NUMBER: Final = "number"
 _MAX_ROUNDS = 16
 _NOT_PLAIN = re.compile("[^a-z]+")
 
-_FTFY = ftfy.TextFixerConfig(unescape_html=False, explain=False)  # entities have their own parameter
 # ftfy changes no text made of these alone: printable ASCII, tab, line feed and form feed; no-break space, middle
 # dot, dashes and ellipsis, which never look broken on their own; joiners, variation selectors and pictures.
 # A test holds this against ftfy itself.
@@ -144,6 +146,10 @@ class CleaningRules:
         stop_words = ENGLISH_STOP_WORDS if settings.stop_words == "english" else settings.stop_words or ()
         self._stop_words = frozenset(map(_as_stop_word, stop_words))
         self._limit = _limit(settings)
+        self._unescapes = settings.html_entities == "unescape"
+        self._fixes_encoding = settings.fix_encoding
+        self._lowers = settings.case == "lower"
+        self._collapses = settings.whitespace == "collapse"
         # Where marks are dropped, "&", "@" and quotation marks that are no part of a token go in the first round, and
         # with them all chains. Where "rt" is a stop word, so does each outer retweet mark.
         keeps_marks = settings.punctuation == "keep"
@@ -193,39 +199,60 @@ class CleaningRules:
 
     def __call__(self, text: str) -> str:
         """Return `text` cleaned; cleaning the result returns it unchanged."""
-        text, is_settled = self._clean_repeatedly(text)
+        return self._clean(text, PLAIN)
+
+    def trace(self, text: str) -> tuple[str, np.ndarray]:
+        """Return `text` cleaned, and for each character of that the range of `text` it came from.
+
+        Parameters
+        ----------
+        text : str
+            Any text.
+
+        Returns
+        -------
+        cleaned : str
+            What calling this object returns.
+        spans : ndarray of shape (len(cleaned), 2) and dtype int64
+            Half-open ranges of characters of `text`; see `TextCleaner._trace`.
+        """
+        tracer = Tracer(text, self._emoji_row)
+        return self._clean(text, tracer), tracer.spans
+
+    def _clean(self, text: str, by: Steps) -> str:
+        text, is_settled = self._clean_repeatedly(text, by)
         if not is_settled:
-            text, _ = self._clean_repeatedly(_NOT_PLAIN.sub(" ", text.lower()))
+            text, _ = self._clean_repeatedly(by.sub(_NOT_PLAIN, lambda _: " ", by.lower(text)), by)
         return text
 
-    def _clean_repeatedly(self, text: str) -> tuple[str, bool]:
+    def _clean_repeatedly(self, text: str, by: Steps = PLAIN) -> tuple[str, bool]:
         """Return the text after rounds of cleaning, and whether the last of them changed nothing."""
+        clean_once = self._clean_once if by is PLAIN else partial(self._clean_once, by=by)
         for _ in range(_MAX_ROUNDS):
-            cleaned = self._clean_once(text)
+            cleaned = clean_once(text)
             if cleaned == text:
                 return text, True
             text = cleaned
         return text, False
 
-    def _clean_once(self, text: str) -> str:
-        settings = self._settings
-        if settings.html_entities == "unescape" and "&" in text:
+    def _clean_once(self, text: str, by: Steps = PLAIN) -> str:
+        if self._unescapes and "&" in text:
             if self._fold is not None and text.count(";") + text.count("\uff1b") > 2:
-                text = unescape_chains(text, self._fold, keeps_numbers=settings.numbers == "keep")
+                text = unescape_chains(text, self._fold, by, keeps_numbers=self._settings.numbers == "keep")
             else:
-                text = _unescape(text)
-        if settings.fix_encoding and _SUSPECT.search(text):
-            text = ftfy.fix_text(text, _FTFY)
+                text = _unescape(text, by)
+        if self._fixes_encoding and _SUSPECT.search(text):
+            text = by.fix_encoding(text)
         if self._nested_marks is not None:
-            text = unnest_marks(text, self._nested_marks)
+            text = unnest_marks(text, self._nested_marks, by)
         if self._parts_mentions:
-            text = part_mentions(text, self._settle)
+            text = part_mentions(text, self._settle, by)
         may_repeat = self._may_repeat is not None and self._may_repeat.search(text)
-        text = (self._tokens_and_repeats if may_repeat else self._tokens).sub(self._handle, text)
-        if settings.case == "lower":
-            text = text.lower()
-        if settings.whitespace == "collapse":
-            text = " ".join(text.split())
+        text = by.sub(self._tokens_and_repeats if may_repeat else self._tokens, self._handle, text)
+        if self._lowers:
+            text = by.lower(text)
+        if self._collapses:
+            text = by.collapse(text)
         return text
 
     def _settle(self, text: str) -> str:
@@ -247,14 +274,22 @@ class CleaningRules:
         action = self._settings.emoji
         if action == "drop":
             return _gap(match)
-        shown: list[str] = []
-        for one, row in groupby(EMOJI.findall(match.group())):
-            times = len(list(islice(row, self._limit)))
-            shown += [one if action == "keep" else emoji_name(one)] * times
+        shown = [text for text, _ in self._emoji_row(match.group())]
         if action == "keep":
             return "".join(shown)
         names = " ".join(filter(None, shown))
         return _set_apart(match, names) if names else _gap(match)
+
+    def _emoji_row(self, row: str) -> list[tuple[str, str]]:
+        """Return what is shown of a row of emoji, each with the part of the row that it stands for."""
+        shown = []
+        for one, same in groupby(EMOJI.findall(row)):
+            times = len(list(same))
+            n_shown = times if self._limit is None else min(times, self._limit)
+            text = one if self._settings.emoji == "keep" else emoji_name(one)
+            # the last one shown stands for those that are too many as well
+            shown += [(text, one)] * (n_shown - 1) + [(text, one * (times - n_shown + 1))]
+        return shown
 
     def _word(self, match: re.Match[str]) -> str:
         word = match.group()
