@@ -138,9 +138,9 @@ class TrainingHistoryDisplay:
         losses = getattr(last, "validation_loss_curve_", None)
         scores = getattr(last, "validation_scores_", None)
         best = getattr(last, "best_iter_", None)
-        if best is None and losses:
+        if best is None and losses is not None and len(losses):
             best = int(np.argmin(losses)) + 1
-        elif best is None and scores:  # scikit-learn's MLPClassifier goes by the score
+        elif best is None and scores is not None and len(scores):  # scikit-learn's MLPClassifier goes by the score
             best = int(np.argmax(scores)) + 1
         display = cls(
             loss_curve=last.loss_curve_,
@@ -180,6 +180,8 @@ class TrainingHistoryDisplay:
         """
         try:
             import matplotlib.pyplot as plt
+            from matplotlib.cbook import normalize_kwargs
+            from matplotlib.lines import Line2D
             from matplotlib.ticker import MaxNLocator, PercentFormatter
         except ImportError as error:
             msg = "TrainingHistoryDisplay.plot requires matplotlib. Install it with: pip install skbert[plot]"
@@ -190,27 +192,31 @@ class TrainingHistoryDisplay:
         self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
         self.validation_loss_line_ = self.validation_score_line_ = self.best_iter_line_ = None
 
+        # matplotlib takes no "lw" beside the "linewidth" that is set here.
+        given = normalize_kwargs(kwargs, Line2D)
+        # Curves may be arrays, which are neither true nor false.
+        validation_losses = () if self.validation_loss_curve is None else self.validation_loss_curve
+        scores = () if self.validation_scores is None else self.validation_scores
+
         def curve(axes: Any, values: Sequence[float], **style: Any) -> Any:
             # A training of one epoch is a point, which a line does not show.
-            style = {"marker": "o" if len(values) == 1 else None, "linewidth": 2} | style | kwargs
+            style = {"marker": "o" if len(values) == 1 else None, "linewidth": 2} | style | given
             return axes.plot(np.arange(1, len(values) + 1), values, **style)[0]
 
         self.loss_line_ = curve(ax, self.loss_curve, color="tab:blue", label="training loss")
-        if self.validation_loss_curve:
-            self.validation_loss_line_ = curve(
-                ax, self.validation_loss_curve, color="tab:orange", label="validation loss"
-            )
+        if len(validation_losses):
+            self.validation_loss_line_ = curve(ax, validation_losses, color="tab:orange", label="validation loss")
         if self.best_iter is not None:
             label = f"weights kept: epoch {self.best_iter}"
             self.best_iter_line_ = ax.axvline(
                 self.best_iter, color="0.35", linestyle="--", linewidth=1.2, zorder=1, label=label
             )
-            if self.validation_loss_curve:
-                ax.plot(self.best_iter, self.validation_loss_curve[self.best_iter - 1], "o", color="tab:orange")
-        if accuracy and self.validation_scores:
+            if len(validation_losses):
+                ax.plot(self.best_iter, validation_losses[self.best_iter - 1], "o", color="tab:orange")
+        if accuracy and len(scores):
             self.score_ax_ = ax.twinx()
             self.validation_score_line_ = curve(
-                self.score_ax_, self.validation_scores, color="tab:green", linestyle=":", label="validation accuracy"
+                self.score_ax_, scores, color="tab:green", linestyle=":", label="validation accuracy"
             )
             self.score_ax_.set_ylabel("accuracy", color="tab:green")
             self.score_ax_.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))

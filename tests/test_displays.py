@@ -94,6 +94,25 @@ def test_constructor_draws_nothing_and_plot_can_be_repeated(pyplot):
     assert display.ax_.get_title() == "again"
 
 
+def test_style_keywords_go_by_any_of_their_names(pyplot):
+    """matplotlib's short names replace what is set here, as in scikit-learn's displays; both are no clash."""
+    display = TrainingHistoryDisplay(loss_curve=[2.0, 1.0], validation_loss_curve=[2.0, 1.5]).plot(lw=5, ls="--", c="k")
+    for line in (display.loss_line_, display.validation_loss_line_):
+        assert (line.get_linewidth(), line.get_linestyle(), line.get_color()) == (5, "--", "k")
+
+
+def test_curves_may_be_arrays(pyplot):
+    """Arrays are drawn as lists are, and empty ones as none; an estimator may keep arrays too."""
+    arrays = {"loss_curve": np.array([3.0, 2.0]), "validation_loss_curve": np.array([2.5, 3.0])}
+    display = TrainingHistoryDisplay(**arrays, validation_scores=np.array([0.5, 0.6]), best_iter=1).plot()
+    np.testing.assert_array_equal(display.validation_loss_line_.get_ydata(), arrays["validation_loss_curve"])
+    np.testing.assert_array_equal(display.validation_score_line_.get_ydata(), [0.5, 0.6])
+    empty = TrainingHistoryDisplay(loss_curve=[1.0], validation_loss_curve=np.array([]), validation_scores=[]).plot()
+    assert empty.validation_loss_line_ is empty.validation_score_line_ is None
+    fitted = SimpleNamespace(loss_curve_=arrays["loss_curve"], validation_loss_curve_=arrays["validation_loss_curve"])
+    assert TrainingHistoryDisplay.from_estimator(fitted).best_iter == 1
+
+
 @pytest.mark.parametrize("wrap", ["pipeline", "pipeline in a pipeline", "search", "search over a pipeline"])
 def test_finds_the_classifier_inside(pyplot, wrap):
     """A Pipeline's last step and a search's best estimator are what is drawn."""

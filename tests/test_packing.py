@@ -51,6 +51,26 @@ def test_packed_vectors_equal_plain_padded_transformers(tiny_model, family, pool
     assert relative_difference(found, padded_vectors(folder, TEXTS, pooling=pooling)) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("albert", {"embedding_size": 16}), ("big_bird", {"attention_type": "original_full"})]
+)
+def test_families_that_go_on_computing_with_their_pooler_are_embedded_too(tmp_path, kind, settings):
+    """They call their pooler, which is taken out, without asking whether it is there."""
+    folder = build_tiny_model(tmp_path, "bert")
+    sizes = {name: 32 for name in ("hidden_size", "intermediate_size")} | {"num_attention_heads": 4}
+    config = transformers.AutoConfig.for_model(
+        kind,
+        vocab_size=len(transformers.AutoTokenizer.from_pretrained(folder)),
+        num_hidden_layers=2,
+        **sizes,
+        **settings,
+    )
+    with torch.random.fork_rng(devices=[]):
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+    found = BertEmbedder(folder, pooling="mean", device="cpu", cache=None).transform(TEXTS)
+    assert relative_difference(found, padded_vectors(folder, TEXTS)) < 1e-5
+
+
 def test_every_hidden_layer_equals_transformers(tiny_model, family):
     """Layers are counted as in hidden_states, from the embeddings on, from both ends, side by side as asked."""
     folder = tiny_model(family)

@@ -15,7 +15,8 @@ class Chunks:
     """Collects the vectors of sequences until their texts are whole.
 
     A text of several chunks gets the mean of their vectors, weighted with
-    their tokens; for "max" their maximum.
+    their tokens; for "max" their maximum. Of a text that is not whole only the
+    sum so far is kept, and what came before its turn.
 
     Parameters
     ----------
@@ -31,32 +32,60 @@ class Chunks:
         _, places, counts = np.unique(owners, return_inverse=True, return_counts=True)
         self._counts = counts[places]  # for each sequence: how many its text has
         self._chunked = bool((counts > 1).any())
-        self._open: dict[int, list[tuple[int, np.ndarray]]] = {}
+        order = np.argsort(places, kind="stable")
+        self._turns = np.empty_like(order)  # for each sequence: how many of its text come before it
+        self._turns[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._open: dict[int, _Sum] = {}
 
     def take(self, batch: np.ndarray, pooled: np.ndarray, units: Rows[Unit]) -> tuple[np.ndarray, np.ndarray]:
         """Return which texts are whole now, and their vectors (n, units, width)."""
         owners = self._owners[batch]
         if not self._chunked:
             return owners, pooled
+        is_max = [unit.pooling == "max" for unit in units]
         ready, vectors = [], []
         for k, (place, owner) in enumerate(zip(batch.tolist(), owners.tolist(), strict=True)):
-            chunks = self._open.setdefault(owner, [])
-            chunks.append((place, pooled[k]))
-            if len(chunks) == self._counts[place]:
+            count = int(self._counts[place])
+            if count == 1:
                 ready.append(owner)
-                vectors.append(self._join(self._open.pop(owner), units))
+                vectors.append(pooled[k])
+                continue
+            if owner not in self._open:
+                self._open[owner] = _Sum(pooled.shape[1:])
+            found = self._open[owner]
+            found.add(int(self._turns[place]), float(self._weights[place]), pooled[k])
+            if found.n_added == count:
+                ready.append(owner)
+                vectors.append(self._open.pop(owner).joined(is_max))
         return np.array(ready, dtype=np.intp), np.array(vectors, dtype=np.float32).reshape(
             len(ready), *pooled.shape[1:]
         )
 
-    def _join(self, chunks: list[tuple[int, np.ndarray]], units: Rows[Unit]) -> np.ndarray:
-        if len(chunks) == 1:
-            return chunks[0][1]
-        chunks.sort(key=lambda chunk: chunk[0])  # in the text's order, whatever order the batches came in
-        stacked = np.stack([vectors for _, vectors in chunks])  # (chunks, units, width)
-        weights = self._weights[[place for place, _ in chunks]]
-        joined = np.average(stacked, axis=0, weights=weights).astype(np.float32)
-        for k, unit in enumerate(units):
-            if unit.pooling == "max":
-                joined[k] = stacked[:, k].max(axis=0)
-        return joined
+
+class _Sum:
+    """The chunks of one text so far, added in the text's order, whatever order they come in: sums depend on it."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.n_added = 0
+        self._weight, self._sum = 0.0, np.zeros(shape)
+        self._max = np.full(shape, -np.inf, dtype=np.float32)
+        self._early: dict[int, tuple[float, np.ndarray]] = {}
+
+    def add(self, turn: int, weight: float, vectors: np.ndarray) -> None:
+        if turn != self.n_added:
+            # A copy: a view would keep the whole batch.
+            self._early[turn] = weight, vectors.copy()
+            return
+        self._add(weight, vectors)
+        while self.n_added in self._early:
+            self._add(*self._early.pop(self.n_added))
+
+    def _add(self, weight: float, vectors: np.ndarray) -> None:
+        self._sum += weight * vectors.astype(np.float64)
+        self._weight += weight
+        np.maximum(self._max, vectors, out=self._max)
+        self.n_added += 1
+
+    def joined(self, is_max: list[bool]) -> np.ndarray:
+        mean = (self._sum / self._weight).astype(np.float32)
+        return np.where(np.array(is_max)[:, None], self._max, mean)

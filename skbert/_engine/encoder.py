@@ -17,6 +17,7 @@ import torch
 from skbert._engine.attention import PACKED, PackedLayout, borders_of, register_packed_attention, supports_varlen
 from skbert._engine.devices import exact_float32, half_bound, is_out_of_memory
 from skbert._engine.loading import load_model, load_tokenizer, probe_template, quiet_transformers
+from skbert._engine.pieces import PieceMaker, Pieces
 from skbert._engine.pooling import pool
 from skbert._engine.sources import ModelFiles, reason_of
 from skbert._engine.spec import Unit
@@ -76,8 +77,8 @@ class Encoder:
         self._count_lock = threading.Lock()
         self.n_texts = 0
         self.max_tokens: int | None = None
-        self._lowercase = files.settings.lowercase
         self._backend = load_tokenizer(files)
+        self._make_pieces = PieceMaker(self._backend, files.settings.lowercase)
         self.template: Template = probe_template(self._backend, files)
         self._model, self._pooler, self._pad_id = load_model(files)
         self._last = int(self._model.config.num_hidden_layers)
@@ -93,11 +94,9 @@ class Encoder:
     def packs(self) -> bool:
         return self.form != "padded"
 
-    def pieces(self, texts: list[str]) -> list[list[int]]:
+    def pieces(self, texts: list[str]) -> list[Pieces]:
         """Return the ids of the word pieces of each text, without special tokens and of any length."""
-        if self._lowercase:
-            texts = [text.lower() for text in texts]
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+        return self._make_pieces(texts)
 
     def run(self, batch: SequenceTable, units: Rows[Unit], *, first_only: bool = False) -> np.ndarray:
         """Run the model over sequences and return their vectors: `start`, and wait for it."""

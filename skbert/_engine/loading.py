@@ -17,7 +17,14 @@ from skbert._engine.sources import ModelFiles, reason_of
 from skbert._engine.tokens import Template
 from skbert.exceptions import ModelFilesError
 
-__all__ = ["load_model", "load_tokenizer", "load_tokenizer_and_unknown", "probe_template", "quiet_transformers"]
+__all__ = [
+    "load_mask_id",
+    "load_model",
+    "load_tokenizer",
+    "load_tokenizer_and_unknown",
+    "probe_template",
+    "quiet_transformers",
+]
 
 
 def load_tokenizer(files: ModelFiles) -> Any:
@@ -32,13 +39,27 @@ def load_tokenizer_and_unknown(files: ModelFiles) -> tuple[Any, int | None]:
                 files.folder, local_files_only=True, trust_remote_code=False
             )
             unknown = tokenizer.unk_token_id
-        backend = tokenizer.backend_tokenizer
     except Exception as error:
         msg = f"The tokenizer in {str(files.folder)!r} cannot be used: {type(error).__name__}: {reason_of(error)}"
         raise ModelFilesError(msg) from error
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        msg = (
+            f"The tokenizer in {str(files.folder)!r} is a {type(tokenizer).__name__}, which is no fast tokenizer: it "
+            "does not tell which characters became which piece. Take a model whose tokenizer has a tokenizer.json."
+        )
+        raise ModelFilesError(msg)
     backend.no_padding()
     backend.no_truncation()
     return backend, unknown
+
+
+def load_mask_id(files: ModelFiles) -> int | None:
+    """Return the id of the piece that stands for a hidden one, if the tokenizer has one."""
+    with quiet_transformers():
+        return transformers.AutoTokenizer.from_pretrained(
+            files.folder, local_files_only=True, trust_remote_code=False
+        ).mask_token_id
 
 
 def probe_template(backend: Any, files: ModelFiles) -> Template:
@@ -54,8 +75,9 @@ def probe_template(backend: Any, files: ModelFiles) -> Template:
 class _NoPooler(torch.nn.Module):
     """Stands where some models call their pooler without asking whether there is one."""
 
-    def forward(self, states: torch.Tensor) -> None:
-        """Return nothing."""
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the states, which nobody reads; ALBERT and BigBird go on computing with what they get."""
+        return states
 
 
 def load_model(files: ModelFiles) -> tuple[Any, Any, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence as Rows
 from typing import Any, NoReturn
 
 import numpy as np
@@ -35,6 +35,8 @@ class PlainModel:
 
     Attributes
     ----------
+    pad_id : int
+        Of the padding piece.
     pooler : module or None
         BERT's own pooler, which takes (n, 1, width) and reads the first token.
     """
@@ -42,7 +44,7 @@ class PlainModel:
     def __init__(self, files: ModelFiles, device: torch.device) -> None:
         self.device = device
         self._folder = str(files.folder)
-        self._model, self.pooler, self._pad_id = load_model(files)
+        self._model, self.pooler, self.pad_id = load_model(files)
         with quiet_transformers(), contextlib.suppress(ValueError):
             self._model.set_attn_implementation("eager")  # the one that keeps its weights
         self._model.to(device)
@@ -52,18 +54,23 @@ class PlainModel:
         self._takes_segments = "token_type_ids" in takes and getattr(self._model.config, "type_vocab_size", 0) > 1
         self._lock = threading.Lock()  # some versions collect states in wrappers of the model's own modules
         self._takes_embeddings: bool | None = None  # not known yet
+        self._attention_shape: tuple[int, int] | None = None  # nor this
 
     @property
     def name(self) -> str:
         """The model's class, as an error names it."""
         return type(self._model).__name__
 
-    def attentions(self, ids: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    def attentions(
+        self, ids: np.ndarray, segments: np.ndarray, layers: Rows[int] | None = None, heads: Rows[int] | None = None
+    ) -> np.ndarray:
         """Return the attention weights of one sequence.
 
         Parameters
         ----------
         ids, segments : int ndarrays of shape (n_tokens,)
+        layers, heads : sequence of int or None, default=None
+            Which ones, counted from 0; None is all.
 
         Returns
         -------
@@ -75,20 +82,56 @@ class PlainModel:
         ModelFilesError
             The model has no attention weights, or others than these.
         """
+        n_layers, n_heads = self.attention_shape
+        chosen = list(range(n_layers) if layers is None else layers)
+        found = self._attentions(ids, segments)
+        self._check_attentions(found, len(ids))
+        out = np.empty((len(chosen), n_heads if heads is None else len(heads), len(ids), len(ids)), dtype=np.float32)
+        for k, layer in enumerate(chosen):  # one by one: together they can be gigabytes
+            weights = found[layer][0] if heads is None else found[layer][0, list(heads)]
+            out[k] = weights.float().cpu().numpy()
+        return out
+
+    @property
+    def attention_shape(self) -> tuple[int, int]:
+        """How many layers and how many heads a layer `attentions` has; refuses models without such weights."""
+        if self._attention_shape is None:
+            config = self._model.config
+            if getattr(config, "attention_type", None) == "block_sparse":  # what the model does depends on the length
+                self._refuse_attention("it attends in blocks (attention_type='block_sparse')")
+            # At two lengths: attention within a window gives a square at one.
+            for size in (5, 12):
+                ids = self._sample_ids(size)
+                found = self._attentions(ids, np.zeros_like(ids))
+                self._check_attentions(found, size)
+            n_layers, n_heads = len(found), int(found[0].shape[1])
+            expected = config.num_hidden_layers, config.num_attention_heads
+            if (n_layers, n_heads) != expected:
+                self._refuse_attention(
+                    f"it shows those of {n_layers} layers with {n_heads} heads each, and its config.json names "
+                    f"{expected[0]} and {expected[1]}"
+                )
+            self._attention_shape = n_layers, n_heads
+        return self._attention_shape
+
+    def _attentions(self, ids: np.ndarray, segments: np.ndarray) -> Any:
         with self._mode(), torch.no_grad():
             try:
-                found = self._run(segments[None], input_ids=self._tensor(ids[None]), output_attentions=True).attentions
-            except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+                return self._run(segments[None], input_ids=self._tensor(ids[None]), output_attentions=True).attentions
+            except torch.OutOfMemoryError:
+                raise
+            except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, IndexError) as error:
                 self._refuse_attention(reason_of(error), error)
+
+    def _check_attentions(self, found: Any, n_tokens: int) -> None:
         if not found or any(weights is None for weights in found):
             self._refuse_attention("it returned none")
         shapes = {tuple(weights.shape) for weights in found}
-        if len(shapes) != 1 or next(iter(shapes))[-2:] != (len(ids), len(ids)):
-            self._refuse_attention(f"they have the shapes {sorted(shapes)}")
-        stacked = torch.stack([weights[0] for weights in found]).float().cpu().numpy()
-        if not np.allclose(stacked.sum(axis=-1), 1.0, atol=1e-3):
-            self._refuse_attention("its rows do not sum to 1")
-        return stacked
+        shape = next(iter(shapes))
+        if len(shapes) != 1 or len(shape) != 4 or shape[-2:] != (n_tokens, n_tokens):
+            self._refuse_attention(f"for {n_tokens} pieces they have the shapes {sorted(shapes)}")
+        if not all(torch.allclose(sums := weights.sum(-1), torch.ones_like(sums), atol=1e-3) for weights in found):
+            self._refuse_attention("their rows do not sum to 1")
 
     def _refuse_attention(self, reason: str, error: Exception | None = None) -> NoReturn:
         msg = (
@@ -130,9 +173,7 @@ class PlainModel:
 
     def _check_embeddings(self) -> None:
         if self._takes_embeddings is None:
-            size = min(self._model.config.vocab_size, 200)
-            ids = np.random.default_rng(0).integers(size // 2, size, size=(1, 12))
-            ids[ids == self._pad_id] += 1
+            ids = self._sample_ids(12)[None]
             segments = np.zeros_like(ids)
             try:
                 with self._mode(), torch.no_grad():
@@ -150,6 +191,12 @@ class PlainModel:
                 "place of ids, so that its gradients would tell of another model. Use method='leave_one_out'."
             )
             raise ModelFilesError(msg)
+
+    def _sample_ids(self, n_tokens: int) -> np.ndarray:
+        size = min(self._model.config.vocab_size, 200)
+        ids = np.random.default_rng(0).integers(size // 2, size, size=n_tokens)
+        ids[ids == self.pad_id] += 1
+        return ids
 
     def _run(self, segments: np.ndarray, **inputs: Any) -> Any:
         if self._takes_segments:

@@ -7,13 +7,15 @@ pieces are read and which are cut is decided by the same code (`build_sequences`
 from __future__ import annotations
 
 import dataclasses
+import functools
 import unicodedata
 from collections.abc import Sequence as Rows
 from typing import Any
 
 import numpy as np
 
-from skbert._engine.loading import load_tokenizer_and_unknown, probe_template
+from skbert._engine.loading import load_mask_id, load_tokenizer_and_unknown, probe_template
+from skbert._engine.normal import BLANK_SIGN, NormalText, before_lowering
 from skbert._engine.room import check_room
 from skbert._engine.sources import ModelFiles
 from skbert._engine.table import SequenceTable
@@ -57,8 +59,9 @@ class Reading:
         0, or 1 for the second text of a pair.
     spans : int64 ndarray of shape (n_pieces, 2)
         Characters [start, end) of that side's text. White space around a
-        piece is left out; marks that the tokenizer drops behind a character
-        belong to it. A piece of the prompt has (0, 0).
+        piece is left out, so that a piece of white space has none; marks that
+        the tokenizer drops behind a character belong to it. A piece of the
+        prompt has (0, 0).
     in_prompt : bool ndarray of shape (n_pieces,)
     sequences : list of ReadSequence
         One, or several under "chunk".
@@ -101,7 +104,12 @@ class Reader:
     def __init__(self, files: ModelFiles) -> None:
         self.backend, self.unknown_id = load_tokenizer_and_unknown(files)
         self.template: Template = probe_template(self.backend, files)
-        self._lowercase = files.settings.lowercase
+        self._files, self._lowercase = files, files.settings.lowercase
+
+    @functools.cached_property
+    def mask_id(self) -> int | None:
+        """Id of the piece that stands for a hidden one, if there is one."""
+        return load_mask_id(self._files)
 
     def piece(self, number: int) -> str:
         """Return a piece by its id, as the vocabulary writes it."""
@@ -110,6 +118,10 @@ class Reader:
     def decode(self, ids: Rows[int]) -> str:
         """Return ids, special ones too, as text."""
         return self.backend.decode(list(map(int, ids)), skip_special_tokens=False)
+
+    def normal(self, text: str) -> NormalText:
+        """Return a text, without any prompt, as the tokenizer has it before it makes pieces of it."""
+        return NormalText(text, self.backend.normalizer, self._lowercase)
 
     def read(
         self, items: Rows[Text], *, prompt: str, max_length: int, long_texts: str, estimator: str = "BertEmbedder"
@@ -147,9 +159,10 @@ class Reader:
             ids += encoding.ids
             counts.append(len(encoding.ids))
             offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-            offsets = _before_lowering(before + text, offsets) if self._lowercase else offsets
+            offsets = before_lowering(before + text, offsets) if self._lowercase else offsets
             asides.append(offsets[:, 1] <= len(before) if before else np.zeros(len(offsets), dtype=bool))
-            spans.append(_trim(text, np.maximum(offsets - len(before), 0)))
+            offsets = _without_blank_signs(encoding.tokens, np.maximum(offsets - len(before), 0))
+            spans.append(_trim(text, offsets))
         numbers = list(range(len(ids)))
         second_numbers = numbers[counts[0] :] if rest else None
         made, _ = build_sequences(numbers[: counts[0]], second_numbers, self._coded, max_length, long_texts)
@@ -186,14 +199,12 @@ def _decoded(sequence: Sequence, ids: np.ndarray) -> ReadSequence:
     return ReadSequence(np.where(is_special, -1, numbers), out.astype(np.int32), segments, sequence.weight)
 
 
-def _before_lowering(text: str, offsets: np.ndarray) -> np.ndarray:
-    """Return offsets into `text` for those into its lower-case form, which may be longer."""
-    if len(text.lower()) == len(text):
-        return offsets
-    source = np.repeat(np.arange(len(text)), [len(char.lower()) for char in text])
-    starts = np.append(source, len(text))[offsets[:, 0]]
-    ends = np.where(offsets[:, 1] > offsets[:, 0], source[np.maximum(offsets[:, 1] - 1, 0)] + 1, starts)
-    return np.stack([starts, ends], axis=1)
+def _without_blank_signs(pieces: Rows[str], offsets: np.ndarray) -> np.ndarray:
+    """Give pieces that stand for a blank before a word, and are said to stand at its first character, no character."""
+    same_start = np.append(offsets[1:, 0] == offsets[:-1, 0], False)[: len(offsets)]
+    is_blank = np.array([piece == BLANK_SIGN for piece in pieces], dtype=bool) & same_start
+    offsets[is_blank, 1] = offsets[is_blank, 0]
+    return offsets
 
 
 def _trim(text: str, offsets: np.ndarray) -> np.ndarray:
@@ -205,7 +216,12 @@ def _trim(text: str, offsets: np.ndarray) -> np.ndarray:
         while end > start and text[end - 1].isspace():
             end -= 1
         following = spans[k + 1][0] if k + 1 < len(spans) else len(text)
-        while start < end < following and unicodedata.category(text[end])[0] == "M":
+        while start < end < following and _joins(text[end]):
             end += 1
         spans[k] = [start, end]
     return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+
+def _joins(char: str) -> bool:
+    """Say whether normalisation may make one character of this and the one before: a mark, or a Hangul vowel or end."""
+    return unicodedata.category(char)[0] == "M" or "\u1160" <= char <= "\u11ff"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence as Rows
 
 import numpy as np
 
+from skbert._engine.pieces import Pieces
 from skbert._engine.tokens import Sequence, Template, build_sequences
 
 __all__ = ["SequenceTable", "tabulate"]
@@ -96,13 +97,13 @@ class SequenceTable:
 
 
 def tabulate(
-    firsts: Rows[list[int]], seconds: Rows[list[int] | None], template: Template, max_length: int, long_texts: str
+    firsts: Rows[Pieces], seconds: Rows[Pieces | None], template: Template, max_length: int, long_texts: str
 ) -> tuple[SequenceTable, np.ndarray, np.ndarray]:
     """Put special tokens around the pieces of texts and pairs, and fit them into `max_length`.
 
     Parameters
     ----------
-    firsts, seconds : sequences of list of int, of shape (n_texts,)
+    firsts, seconds : sequences of lists or arrays of int, of shape (n_texts,)
         Pieces of each text, or of the two sides; None in `seconds` is one text.
     template : Template
     max_length : int
@@ -135,7 +136,7 @@ def tabulate(
     return table, owners, np.array([cut for _, cut in made], dtype=np.int64)
 
 
-def _frame(pieces: Iterable[list[int]], counts: np.ndarray, template: Template) -> SequenceTable:
+def _frame(pieces: Iterable[Pieces], counts: np.ndarray, template: Template) -> SequenceTable:
     """Put the special tokens around single texts that fit, all at once: `build_sequences` for the common case."""
     before, after = template.single
     lengths = counts + template.n_special

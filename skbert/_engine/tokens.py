@@ -1,6 +1,6 @@
 """From word pieces to the sequences a model reads: special tokens, segments, and what long texts get.
 
-Pure integers: no torch, no texts, nothing of skbert but its errors.
+Pure integers: no torch and no texts.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skbert._engine.pieces import Pieces
 from skbert.exceptions import TextInputError
 
 __all__ = ["Sequence", "Template", "build_sequences"]
@@ -70,13 +71,13 @@ class Template(NamedTuple):
 
 
 def build_sequences(
-    first: list[int], second: list[int] | None, template: Template, max_length: int, long_texts: str
+    first: Pieces, second: Pieces | None, template: Template, max_length: int, long_texts: str
 ) -> tuple[list[Sequence], int]:
     """Put special tokens around the pieces of one text or pair, and fit it into `max_length`.
 
     Parameters
     ----------
-    first, second : list of int
+    first, second : list or array of int
         Pieces of the text, or of the two sides; `second` is None for one text.
     template : Template
     max_length : int
@@ -105,7 +106,7 @@ def build_sequences(
 
 
 def _build_pair(
-    first: list[int], second: list[int], template: Template, max_length: int, long_texts: str
+    first: Pieces, second: Pieces, template: Template, max_length: int, long_texts: str
 ) -> tuple[list[Sequence], int]:
     room = max_length - template.n_special_pair
     cut = max(0, len(first) + len(second) - room)
@@ -132,16 +133,17 @@ def _build_pair(
     return [Sequence(ids, marked, len(first) + len(second))], cut
 
 
-def _ids(*parts: list[int]) -> np.ndarray:
+def _ids(*parts: Pieces) -> np.ndarray:
     return np.array([piece for part in parts for piece in part], dtype=np.int32)
 
 
-def _shorten(pieces: list[int], room: int, long_texts: str) -> list[int]:
+def _shorten(pieces: Pieces, room: int, long_texts: str) -> Pieces:
     if long_texts != "head_tail" or len(pieces) <= room:
         return pieces[:room]
     head = round(room * _HEAD_SHARE)
-    tail = room - head
-    return pieces[:head] + (pieces[-tail:] if tail else [])
+    kept = pieces[:head]
+    kept.extend(pieces[len(pieces) - (room - head) :])
+    return kept
 
 
 def _longest_first(n_first: int, n_second: int, room: int) -> tuple[int, int]:
