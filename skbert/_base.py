@@ -6,14 +6,14 @@ Low room: imports ``_sklearn`` and ``exceptions``.
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
 from skbert._sklearn import CallbackSupportMixin
 from skbert.exceptions import StateFormatError
 
-__all__ = ["DOCUMENTATION", "STATE_FORMAT", "SkbertEstimator"]
+__all__ = ["DOCUMENTATION", "STATE_FORMAT", "SkbertEstimator", "is_fitted_name"]
 
 DOCUMENTATION = "https://skbert.readthedocs.io/en/latest"  # as in pyproject.toml; a test holds the two together
 
@@ -25,9 +25,16 @@ DOCUMENTATION = "https://skbert.readthedocs.io/en/latest"  # as in pyproject.tom
 STATE_FORMAT = 3
 
 
+def is_fitted_name(name: str) -> bool:
+    """Say whether an attribute's name is of the kind that a fit leaves."""
+    return name.endswith("_") and not name.startswith("_")
+
+
 class SkbertEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of the public estimators."""
 
+    # What a fit leaves beside the attributes whose names end with an underscore.
+    _also_fitted: ClassVar[tuple[str, ...]] = ()
     # scikit-learn's HTML representation makes a link of these.
     _doc_link_module = "skbert"
     _doc_link_template = f"{DOCUMENTATION}/reference/skbert.{{estimator_name}}.html"
@@ -64,6 +71,11 @@ class SkbertEstimator(CallbackSupportMixin, BaseEstimator):
         for number in range(found, STATE_FORMAT):
             state = self._upgrade(state, number)
         super().__setstate__(state)
+
+    def _forget(self) -> None:
+        """Drop all that an earlier fit has left."""
+        for name in [name for name in vars(self) if is_fitted_name(name) or name in self._also_fitted]:
+            delattr(self, name)
 
     @classmethod
     def _upgrade(cls, state: dict[str, Any], number: int) -> dict[str, Any]:

@@ -9,14 +9,16 @@ import inspect
 import pytest
 
 import skbert
+import skbert.inspection
 
-NAMES = [name for name in skbert.__all__ if "datasets" not in name]
+NAMES = [f"{module.__name__}.{name}" for module in (skbert, skbert.inspection) for name in module.__all__]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_examples_of_a_public_name_run(name, minilm, capsys):
+@pytest.mark.parametrize("dotted", NAMES)
+def test_examples_of_a_public_name_run(dotted, minilm, capsys):
     """Each public name has examples, on the real model where they need one, and each gives what is printed."""
-    public = getattr(skbert, name)
+    place, _, name = dotted.rpartition(".")
+    public = getattr(importlib.import_module(place), name)
     module = importlib.import_module(public.__module__)
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
     (examples,) = finder.find(public, name, module=inspect.getmodule(public) or module, globs={})

@@ -136,7 +136,8 @@ def test_import_leaves_global_state_alone(tmp_path):
 
 def test_import_loads_nothing_that_may_not_be_needed(tmp_path):
     """transformers, which takes seconds, comes with the first model; matplotlib and ray where they are used."""
-    loaded = run("import skbert, skbert.datasets, sys, json\nprint(json.dumps(sorted(sys.modules)))", tmp_path)
+    code = "import skbert, skbert.datasets, skbert.inspection, sys, json\nprint(json.dumps(sorted(sys.modules)))"
+    loaded = run(code, tmp_path)
     assert [name for name in LAZY if name in loaded] == []
 
 

@@ -57,7 +57,7 @@ def test_packed_vectors_equal_plain_padded_transformers(tiny_model, family, pool
 def test_families_that_go_on_computing_with_their_pooler_are_embedded_too(tmp_path, kind, settings):
     """They call their pooler, which is taken out, without asking whether it is there."""
     folder = build_tiny_model(tmp_path, "bert")
-    sizes = {name: 32 for name in ("hidden_size", "intermediate_size")} | {"num_attention_heads": 4}
+    sizes = dict.fromkeys(("hidden_size", "intermediate_size"), 32) | {"num_attention_heads": 4}
     config = transformers.AutoConfig.for_model(
         kind,
         vocab_size=len(transformers.AutoTokenizer.from_pretrained(folder)),

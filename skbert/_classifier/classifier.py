@@ -362,10 +362,6 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
             check_same_vectors(embedder, self._serving_embedder(), self.embedder_, what)
         return embedder, labels, texts.is_pairs
 
-    def _forget(self) -> None:
-        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-            delattr(self, name)
-
     def _learned(self, embedder: BertEmbedder, head: HeadClassifier, is_pairs: bool) -> dict[str, Any]:
         """Return the attributes of a classifier that has learned this."""
         learned: dict[str, Any] = {"embedder_": embedder, "head_": head, "_is_pairs": is_pairs}

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skbert._embedder.plan import prompt_of, token_limit
+from skbert._engine.pieces import PieceMaker
 from skbert._engine.room import check_room
 from skbert._params import check_params
 
 __all__ = ["TokenCounts", "count_tokens"]
 
-# Texts, and characters, a call of the tokenizer, whose own records are many times the ids.
+# Texts, and characters, whose ids are held at once.
 _TEXTS, _CHARS = 2_048, 1_000_000
 
 
@@ -68,12 +69,10 @@ def count_tokens(embedder: Any, items: Sequence[str | tuple[str, str]]) -> Token
     has_pairs = any(not isinstance(item, str) for item in different)
     n_special = check_room(max_length, template, has_pairs=has_pairs, estimator=type(embedder).__name__)
 
+    make_pieces = PieceMaker(backend, files.settings.lowercase)
     counts = np.zeros((2, len(different)), dtype=np.int64)
     for places, texts in _portions(different, prompt):
-        if files.settings.lowercase:
-            texts = [text.lower() for text in texts]
-        encodings = backend.encode_batch_fast(texts, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
+        ids = make_pieces(texts)
         np.add.at(counts[0], places, [len(pieces) for pieces in ids])
         if unknown_id is not None:
             np.add.at(counts[1], places, [pieces.count(unknown_id) for pieces in ids])

@@ -23,9 +23,6 @@ from skbert.exceptions import FingerprintError
 
 __all__ = ["BertEmbedder"]
 
-# What a fit leaves behind.
-_FITTED = ("fingerprint_", "_model_defaults", "_vector_format", "n_features_in_", "feature_names_in_")
-
 
 def _is_text(value: object) -> bool:
     try:
@@ -177,6 +174,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     """
 
     __module__ = "skbert"  # the name in pickles, which outlives the files here
+    _also_fitted = ("_model_defaults", "_vector_format")
 
     _parameter_rules: Rules = {  # noqa: RUF012
         "model": (instance(str, os.PathLike, text="a str or a path"),),
@@ -338,10 +336,6 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     def _check(self, X: Any) -> TextInput:
         check_params(self)
         return check_texts(X, missing=self.missing, estimator=type(self).__name__)
-
-    def _forget(self) -> None:
-        for name in _FITTED:
-            self.__dict__.pop(name, None)
 
     def _resolve(self) -> ModelFiles:
         """Return the model's files; refuse others than those of the fit."""

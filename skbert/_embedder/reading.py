@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from skbert._embedder.plan import make_plan
 from skbert._engine.batching import plan_batches
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.encode import EncodeOptions
-from skbert._engine.reading import Reader, Reading
 from skbert._engine.registry import get_encoder, get_plain, get_reader
 from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec
@@ -19,6 +18,9 @@ from skbert._engine.table import SequenceTable
 from skbert._params import check_params
 from skbert._warnings import warn
 from skbert.exceptions import TextInputError, TruncationWarning
+
+if TYPE_CHECKING:  # it imports transformers, which takes a second
+    from skbert._engine.reading import Reader, Reading
 
 __all__ = ["TextReader"]
 

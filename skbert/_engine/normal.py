@@ -7,10 +7,12 @@ text has to look where the tokenizer does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import NormalizedString, PreTokenizedString
+
+if TYPE_CHECKING:
+    from tokenizers import NormalizedString, PreTokenizedString
 
 __all__ = ["BLANK_SIGN", "NormalText", "before_lowering"]
 
@@ -66,6 +68,8 @@ class NormalText:
         return before_lowering(self._original, located) if self._lowercase else located
 
     def _make(self) -> PreTokenizedString:
+        from tokenizers import PreTokenizedString  # comes with transformers, when it is needed
+
         made = PreTokenizedString(self._original.lower() if self._lowercase else self._original)
         if self._normalizer is not None:
             made.normalize(self._normalizer.normalize)

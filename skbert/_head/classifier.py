@@ -170,6 +170,7 @@ class HeadClassifier(Learning, Predictions, ClassifierMixin, SkbertEstimator):
     """
 
     __module__ = "skbert"  # the name in pickles, which outlives the files here
+    _also_fitted = ("_moments", "_optimizer")
 
     _parameter_rules: Rules = inputs.PARAMETER_RULES
 

@@ -5,6 +5,7 @@ Takes its epochs from ``_training``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Any, Self
@@ -55,6 +56,7 @@ class Learning:
     n_iter_: int
     _moments: tuple[Any, ...]
     _optimizer: weights.Memory | None
+    _forget: Callable[[], None]
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, monitor: fitting.FitMonitor, near: np.ndarray | None = None
@@ -155,11 +157,6 @@ class Learning:
         self._forget()
         self.__dict__.update(vars(trained))
         return self
-
-    def _forget(self) -> None:
-        """Drop all that an earlier fit has learned."""
-        for name in [name for name in vars(self) if name.endswith("_") or name in ("_moments", "_optimizer")]:
-            delattr(self, name)
 
     def _check_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[np.ndarray, ...]:
         """Return X, y and the weights, all three without the rows of weight zero."""

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import process_routing
 
-from skbert._base import SkbertEstimator
+from skbert._base import SkbertEstimator, is_fitted_name
 from skbert._search.candidates import Candidate, is_ours
 from skbert._search.standin import Splits, Stage, StandIn, through_whole
 from skbert._search.training import SearchEndedError, Training
@@ -259,7 +259,7 @@ class HeadSearchCV(SkbertEstimator, GridSearchCV):
 
         rehearsal = copy(self)
         rehearsal.estimator = StandIn(Stage(self.estimator, training, splits, X, y))
-        forget(rehearsal)
+        rehearsal._forget()
         rehearsal.cv, rehearsal.scoring = splits, scoring
         if isinstance(self.n_jobs, Integral | None):
             rehearsal.n_jobs = 1  # what is left of the work takes no time, and is done in order
@@ -272,11 +272,11 @@ class HeadSearchCV(SkbertEstimator, GridSearchCV):
         if not callable(self.refit):
             set_times(rehearsal.cv_results_, training)
 
-        learned = {name: value for name, value in vars(rehearsal).items() if is_learned(name)}
+        learned = {name: value for name, value in vars(rehearsal).items() if is_fitted_name(name)}
         learned["scorer_"] = self._real_scorers()
         if self.refit:
             learned["best_estimator_"] = rehearsal.best_estimator_.whole
-        forget(self)
+        self._forget()
         self.__dict__.update(learned)
         return self
 
@@ -288,17 +288,6 @@ class HeadSearchCV(SkbertEstimator, GridSearchCV):
             return check_scoring(self.estimator, self.scoring)
         named = self.scoring if isinstance(self.scoring, dict) else {name: name for name in self.scoring}
         return {name: check_scoring(self.estimator, one) for name, one in named.items()}
-
-
-def is_learned(name: str) -> bool:
-    """Say whether an attribute is one of those that a fit leaves."""
-    return name.endswith("_") and not name.startswith("_")
-
-
-def forget(search: HeadSearchCV) -> None:
-    """Drop all that an earlier fit has left."""
-    for name in [name for name in vars(search) if is_learned(name)]:
-        delattr(search, name)
 
 
 def asks_score(scoring: Any) -> bool:

@@ -152,9 +152,8 @@ class Training:
                 batch = self._prepare(members, fold, store)
                 if batch is None:
                     continue
-                for part in _in_parts(batch):
+                for part, size in _in_parts(batch):
                     pending.append(part)
-                    size = _size_of(part)
                     held += size
                     if held + size > _AT_ONCE:  # the next one is likely as large
                         self._train(pending)
@@ -299,29 +298,25 @@ def _bytes_of(head: HeadClassifier, vectors: Any, n_classes: int) -> int:
         return 0
 
 
-def _size_of(batch: _Batch) -> int:
-    """Return about how many bytes a batch takes."""
+def _in_parts(batch: _Batch) -> list[tuple[_Batch, int]]:
+    """Divide a batch whose heads alone would take too much memory; return the parts, usually one, and their bytes."""
     n_classes = len(np.unique(np.asarray(batch.job.y, dtype=object).astype(str)))
-    heads = sum(_bytes_of(head, batch.job.X, n_classes) for head in batch.job.heads)
-    return size_of(batch.job.X) + heads
-
-
-def _in_parts(batch: _Batch) -> list[_Batch]:
-    """Divide a batch whose heads alone would take too much memory; usually it is one part."""
-    n_classes = len(np.unique(np.asarray(batch.job.y, dtype=object).astype(str)))
+    sizes = [_bytes_of(head, batch.job.X, n_classes) for head in batch.job.heads]
     parts: list[list[int]] = [[]]
     held = 0
-    for k, head in enumerate(batch.job.heads):
-        size = _bytes_of(head, batch.job.X, n_classes)
+    for k, size in enumerate(sizes):
         if parts[-1] and held + size > _HEADS_OF_A_JOB:
             parts.append([])
             held = 0
         parts[-1].append(k)
         held += size
     return [
-        batch._replace(
-            members=[batch.members[k] for k in part],
-            job=batch.job._replace(heads=[batch.job.heads[k] for k in part]),
+        (
+            batch._replace(
+                members=[batch.members[k] for k in part],
+                job=batch.job._replace(heads=[batch.job.heads[k] for k in part]),
+            ),
+            size_of(batch.job.X) + sum(sizes[k] for k in part),
         )
         for part in parts
     ]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from skbert._embedder.reading import TextReader
 from skbert._engine.normal import BLANK_SIGN
-from skbert._engine.reading import Reading
 from skbert._texts import show
 from skbert.exceptions import InvalidParameterError, TextInputError
 from skbert.inspection._subject import Origin, Subject
 from skbert.inspection._tokens import as_item
 from skbert.inspection._words import at_word_borders
+
+if TYPE_CHECKING:  # it imports transformers, which takes a second
+    from skbert._engine.reading import Reading
 
 __all__ = ["token_embeddings", "word_embeddings"]
 

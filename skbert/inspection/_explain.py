@@ -38,9 +38,9 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
         Fitted on texts, with `predict_proba` and `classes_`.
     method : {'auto', 'leave_one_out', 'integrated_gradients'}, default='auto'
         "leave_one_out" takes each word out of the text as it was given and
-        asks the estimator again ([1]_); see Notes. "integrated_gradients" ([2]_) adds
-        up the gradients on the way from a baseline to the text, and shares
-        the difference of the log-odds out among the words; it needs a
+        asks the estimator again ([1]_); see Notes. "integrated_gradients"
+        ([2]_) adds up the gradients on the way from a baseline to the text,
+        and shares the difference of the log-odds out among the words; it needs a
         :class:`~skbert.BertSentimentClassifier` with no other steps than
         :class:`~skbert.TextCleaner` before it. "auto" is "leave_one_out", but
         gradients for texts of more than 100 words where these can be had.
@@ -89,8 +89,8 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
     *Leaving one out.* The attribution of a word is the log-odds for the text
     minus those for the text without the word, exactly as `predict_proba` gives
     them. The white space behind the word goes with it where there is some
-    before it too, or the text begins with it; that before it where nothing is left behind
-    it. Where there is none on either side, a blank takes the word's place, so
+    before it too, or the text begins with it; that before it where nothing is
+    left behind it. Where there is none on either side, a blank takes the word's place, so
     that its neighbours don't grow together. The numbers need not sum to
     anything: of two words that say the same, neither is missed. Where a text
     is cut at `max_length`, words behind the cut have 0, and taking out an
@@ -100,23 +100,24 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
     probabilities, each 1e-38 at least, since a forest's may be 0.
 
     *Integrated gradients* sum to `log_odds` minus `baseline_log_odds` within
-    2 % of max(1, that difference), steps doubling until they do. At the baseline the word
-    embeddings of the text are 0, and special tokens and positions stay. Each
-    piece of the tokenizer belongs to the word whose characters it covers most.
-    White space that a tokenizer has pieces for counts as a word where a text
-    has no other.
+    2 % of max(1, that difference), steps doubling until they do. At the
+    baseline the word embeddings of the text are 0, and special tokens and
+    positions stay. Each piece of the tokenizer belongs to the word whose
+    characters it covers most. White space that a tokenizer has pieces for
+    counts as a word where a text has no other.
 
     *Cost.* Leaving one out, a text of n words costs n passes, each different
-    variant one: for 100 tweets of 20 words and four layers of all-MiniLM-L6-v2 14
-    processor seconds. Gradients cost some 20 to 250 passes whatever the
-    number of words, for the same tweets 76 processor seconds. Variants are packed as
-    all texts are, not stored, and made in calls of at most 4,096, so that the
-    memory is bounded. Steps that work in other threads or processes
+    variant one: for 100 tweets of 20 words and four layers of all-MiniLM-L6-v2
+    13 processor seconds. Gradients cost some 20 to 250 passes whatever the
+    number of words, for the same tweets 76 processor seconds. Variants are
+    packed as all texts are, not stored, and made in calls of at most 4,096, so
+    that the memory is bounded. Steps that work in other threads or processes
     (``n_jobs``) store them after all.
 
     *Exactness.* In float32 an explanation does not depend on the texts beside
-    it beyond 1e-5. In half precision two variants differ by some hundredths
-    without a reason: pass an embedder with ``dtype="float32"`` to explain.
+    it beyond 1e-5. In bfloat16 the numbers were off by some
+    hundredths of the largest one; an embedder with ``dtype="float32"`` avoids
+    that.
 
     References
     ----------

@@ -10,7 +10,7 @@ and segments are the text's own all along, so that nothing of the difference fal
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +19,15 @@ from skbert._classifier import BertSentimentClassifier
 from skbert._embedder.reading import TextReader
 from skbert._engine.attention import PackedLayout, borders_of
 from skbert._engine.devices import auto_batch_tokens
-from skbert._engine.plain import PlainModel
 from skbert._engine.pooling import pool
-from skbert._engine.reading import Reading, ReadSequence
 from skbert._engine.spec import Unit
 from skbert._head.differentiable import log_odds
 from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning
+
+if TYPE_CHECKING:  # they import transformers, which takes a second
+    from skbert._engine.plain import PlainModel
+    from skbert._engine.reading import Reading, ReadSequence
 
 __all__ = ["PieceAttributions", "integrated_gradients"]
 

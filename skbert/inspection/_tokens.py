@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from skbert._embedder.reading import TextReader
-from skbert._engine.reading import Reader, Reading
 from skbert.inspection._subject import Origin, Subject
 from skbert.inspection._token_frame import COLUMNS, TokenFrame
+
+if TYPE_CHECKING:  # it imports transformers, which takes a second
+    from skbert._engine.reading import Reader, Reading
 
 __all__ = ["tokenize"]
 
