@@ -100,11 +100,12 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
     probabilities, each 1e-38 at least, since a forest's may be 0.
 
     *Integrated gradients* sum to `log_odds` minus `baseline_log_odds` within
-    2 % of max(1, that difference), steps doubling until they do. At the
-    baseline the word embeddings of the text are 0, and special tokens and
-    positions stay. Each piece of the tokenizer belongs to the word whose
-    characters it covers most. White space that a tokenizer has pieces for
-    counts as a word where a text has no other.
+    2 % of max(1, that difference), steps doubling until they do. The baseline
+    is the text with the tokenizer's mask piece in place of each of its pieces
+    (padding, where it has none); a prompt and special tokens stay. Each piece
+    of the tokenizer belongs to the word whose characters it covers most. White
+    space that a tokenizer has pieces for counts as a word where a text has no
+    other.
 
     *Cost.* Leaving one out, a text of n words costs n passes, each different
     variant one: for 100 tweets of 20 words and four layers of all-MiniLM-L6-v2

@@ -22,6 +22,7 @@ from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.pooling import pool
 from skbert._engine.spec import Unit
 from skbert._head.differentiable import log_odds
+from skbert._texts import show
 from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning
 
@@ -118,8 +119,8 @@ def integrated_gradients(
         row = int(open_rows[0])
         msg = (
             f"The integrated gradients of {len(open_rows)} text(s) do not sum to the difference of the log-odds within "
-            f"2 % after {_MOST_STEPS:,} steps (the first of them, text {row}: {found[row].sum():.3f} instead of "
-            f"{lines.differences[row]:.3f}). Use method='leave_one_out' for these."
+            f"2 % after {_MOST_STEPS:,} steps (the first of them, {show(items[row])}: {found[row].sum():.3f} instead "
+            f"of {lines.differences[row]:.3f}). Use method='leave_one_out' for these."
         )
         warn(msg, SkbertWarning)
     return [
@@ -263,6 +264,7 @@ class _Lines:
 
     def _top(self, batch: list[_Pass], vectors: torch.Tensor) -> torch.Tensor:
         """Return the log-odds of each point of a batch from the pooled states of its sequences."""
+        vectors = vectors.cpu()  # float64, as the classifier itself computes; not every device has it
         joined, start = [], 0
         for point in batch:
             sequences = self._readings[point.row].sequences
@@ -271,13 +273,13 @@ class _Lines:
             if len(sequences) == 1:
                 joined.append(stacked[0])
                 continue
-            shares = torch.tensor([one.weight for one in sequences], dtype=torch.float64, device=stacked.device)
+            shares = torch.tensor([one.weight for one in sequences], dtype=torch.float64)
             mean = (stacked * (shares / shares.sum())[:, None, None]).sum(dim=0)
             peak = stacked.amax(dim=0)
-            is_max = torch.tensor([unit.pooling == "max" for unit in self._units], device=stacked.device)
+            is_max = torch.tensor([unit.pooling == "max" for unit in self._units])
             joined.append(torch.where(is_max[:, None], peak, mean))
         whole = torch.stack(joined)
         if self._normalize:
             whole = torch.nn.functional.normalize(whole, dim=2)
-        targets = torch.tensor([self._targets[point.row] for point in batch], device=whole.device)
+        targets = torch.tensor([self._targets[point.row] for point in batch])
         return log_odds(self._head, whole.flatten(1), targets)
