@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that needs a GPU, as one command: the tests marked gpu, every case of bench_encode.py, bench_head.py,
-# bench_search.py and study_forward.py.
+# bench_search.py, bench_explain.py and study_forward.py.
 #
 #   PYTHON=python3 SKBERT_DATA=folder bash benchmarks/gpu.sh [--model-folder FOLDER] [--seconds 530]
 #   bash benchmarks/gpu.sh --device cpu --quick        # does the flow run through? keeps no rows
@@ -83,9 +83,11 @@ fi
 if [ -n "$quick" ]; then
   part head 600 "$python" benchmarks/bench_head.py --device "$device" --rows 500 --columns 64 --epochs 2 --rounds 1
   part search 600 "$python" benchmarks/bench_search.py --device "$device" --model "$model" --texts 60 --cases linear
+  part explain 600 "$python" benchmarks/bench_explain.py --device "$device" --model "$model" --texts 4 --train 60 --rounds 1
 else
   part head 30 "$python" benchmarks/bench_head.py --device "$device"
   part search 60 "$python" benchmarks/bench_search.py --device "$device" --model "$model" --cases default linear
+  part explain 60 "$python" benchmarks/bench_explain.py --device "$device" --model "$model" --rounds 2
 fi
 
 if [ -z "$quick" ]; then
