@@ -35,9 +35,9 @@ if hasattr(sys.stdout, "reconfigure"):  # emoji on any terminal
 # A classifier of tweets
 # ----------------------
 # A quarter of the tweets is kept from the training, copies and all, to have something to explain that the model has
-# never seen.
+# never seen. (Of other splits some leave a tweet that is shown below in the training part.)
 
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 
 from skbert import BertEmbedder, BertSentimentClassifier, TextCleaner
@@ -46,7 +46,7 @@ from skbert.datasets import load_sample_tweets
 tweets = load_sample_tweets()
 X, y = tweets.data, tweets.target
 cleaned = TextCleaner().transform(X)
-train, test = next(StratifiedGroupKFold(4, shuffle=True, random_state=0).split(X, y, groups=cleaned))
+train, test = next(GroupShuffleSplit(1, test_size=0.25, random_state=36).split(X, y, groups=cleaned))
 model = make_pipeline(
     TextCleaner(),
     BertSentimentClassifier(BertEmbedder("all-MiniLM-L6-v2", layers=(-4, -3, -2, -1)), random_state=0),
@@ -110,8 +110,8 @@ ExplanationDisplay.from_estimator(model, disappointed, method="leave_one_out", t
 # Two ways to ask
 # ---------------
 # Leaving a word out asks what the model would say of another text, one that has a gap. Integrated gradients [1]_ walk
-# from an empty reading of the same text to the full one, and share out the whole way: their numbers sum to the
-# difference of the log-odds between the two. They need a classifier whose gradients can be had, which
+# from the same text with every piece masked to the text itself, and share out the whole way: their numbers sum to
+# the difference of the log-odds between the two. They need a classifier whose gradients can be had, which
 # :class:`~skbert.BertSentimentClassifier` is. Where both name the same words, trust is better founded; where they
 # differ, neither is the truth.
 
