@@ -18,7 +18,7 @@ PYTEST := -n 2 --dist loadfile --durations=10 --durations-min=0.5
 OLDEST_STAMP := $(OLDEST)/.installed
 # What meets scikit-learn, pandas and numpy where their versions differ.
 OLDEST_TESTS := $(addprefix tests/test_,battery.py bundle*.py callbacks.py common*.py compose*.py classifier.py \
-  copies.py embedder.py head*.py packing.py report.py safety.py search*.py skops.py sources.py texts.py travel.py)
+  copies.py embedder.py head*.py inspection*.py packing.py pairs.py report.py safety.py search*.py skops.py sources.py texts.py travel.py)
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.11 python3.12 python3.13 python3.14 python)
 # The oldest numpy has no wheels for Python 3.13.
 OLDEST_PYTHONS := $(if $(OLDEST_PYTHON),$(OLDEST_PYTHON),python3.11 python3.12 python3)
