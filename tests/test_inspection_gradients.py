@@ -12,7 +12,7 @@ from skbert._engine import registry
 from skbert._engine.plain import PlainModel
 from skbert._head.differentiable import log_odds
 from skbert.exceptions import ModelFilesError, SkbertWarning
-from skbert.inspection import _gradients
+from skbert.inspection import _gradients, attention
 from skbert.inspection._gradients import integrated_gradients
 from tests._models import FAMILIES
 
@@ -199,7 +199,7 @@ def test_nothing_of_it_stays_behind(tiny_bert_folder, global_state):
     assert all(weights.grad is None and not weights.requires_grad for weights in plain._model.parameters())
     release_models()
     assert not registry._plain
-    assert not registry._reader
+    assert not registry._readers
 
 
 @pytest.mark.gpu
@@ -212,3 +212,92 @@ def test_the_parts_are_the_same_on_a_gpu(tiny_bert_folder):
         classifier.embedder_.set_params(dtype=dtype)
         for here, there in zip(expected, integrated_gradients(classifier, TEXTS, [0] * len(TEXTS)), strict=True):
             np.testing.assert_allclose(there.values, here.values, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "bert"])
+def test_padding_that_somebody_wrote_is_read_as_ever(tiny_model, family):
+    """Some families give "<pad>" no position of its own; so it is here, as on the way to vectors."""
+    folder = str(tiny_model(family))
+    texts = [text.replace(" ", f" {AutoTokenizer.from_pretrained(folder).pad_token} ", 1) for text in TEXTS]
+    classifier = fitted(folder)
+    found = integrated_gradients(classifier, texts, [0] * len(texts))
+    check_sums(found, expected_log_odds(classifier, texts, [0] * len(texts)))
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference_mode", "autocast"],
+)
+def test_the_users_own_modes_change_nothing(tiny_bert_folder, mode):
+    """Also where the model is loaded within them."""
+    classifier = fitted(tiny_bert_folder)
+    expected = integrated_gradients(classifier, TEXTS, [0] * len(TEXTS))
+    for is_loaded in (True, False):
+        if not is_loaded:
+            release_models()
+        with mode():
+            found = integrated_gradients(classifier, TEXTS, [0] * len(TEXTS))
+        for here, there in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(there.values, here.values)
+    release_models()
+
+
+@pytest.mark.parametrize("long_texts", ["truncate", "chunk"])
+def test_short_memory_halves_the_batch_and_changes_nothing(tiny_bert_folder, monkeypatch, long_texts):
+    """What does not fit is tried in halves, later batches stay as small; one sequence that does not fit is an error."""
+    classifier = fitted(tiny_bert_folder, max_length=9, long_texts=long_texts)
+    texts = [*TEXTS, " ".join(TEXTS)]
+    expected = integrated_gradients(classifier, texts, [0] * len(texts))
+    states, most = PlainModel.states, [40]
+    failed, sizes = [], []
+
+    def short(self, embeddings, *args):
+        size = embeddings.shape[:2].numel()
+        if size > most[0]:
+            failed.append(size)
+            msg = "CUDA out of memory"
+            raise torch.OutOfMemoryError(msg)
+        sizes.append(size)
+        return states(self, embeddings, *args)
+
+    monkeypatch.setattr(PlainModel, "states", short)
+    found = integrated_gradients(classifier, texts, [0] * len(texts))
+    for here, there in zip(expected, found, strict=True):
+        np.testing.assert_allclose(there.values, here.values, atol=2e-5)
+    assert 0 < len(failed) < 8 < len(sizes)
+    most[0] = 3
+    with pytest.raises(torch.OutOfMemoryError):
+        integrated_gradients(classifier, texts, [0] * len(texts))
+
+
+def test_a_batch_has_no_more_tokens_than_the_embedder_allows(tiny_bert_folder, monkeypatch):
+    """`batch_tokens` counts here too, padding included only where one text alone is longer."""
+    classifier = fitted(tiny_bert_folder, batch_tokens=24)
+    states, sizes = PlainModel.states, []
+    monkeypatch.setattr(
+        PlainModel, "states", lambda self, *args: sizes.append(int(args[3].sum())) or states(self, *args)
+    )
+    integrated_gradients(classifier, TEXTS, [0] * len(TEXTS))
+    assert max(sizes) <= 24
+
+
+def test_short_memory_is_no_trait_of_the_model(tiny_bert_folder, monkeypatch):
+    """The model is not refused for it, neither at once nor when there is memory again."""
+    classifier = fitted(tiny_bert_folder)
+    release_models()
+    run = PlainModel._run
+
+    def short(self, *args, **kwargs):
+        msg = "DefaultCPUAllocator: can't allocate memory"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(PlainModel, "_run", short)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="can't allocate"):
+            integrated_gradients(classifier, TEXTS, [0] * len(TEXTS))
+        with pytest.raises(RuntimeError, match="can't allocate"):
+            attention(TEXTS[0], classifier)
+    monkeypatch.setattr(PlainModel, "_run", run)
+    integrated_gradients(classifier, TEXTS[:1], [0])
+    assert attention(TEXTS[0], classifier).weights.ndim == 4

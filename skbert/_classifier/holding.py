@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skbert._classifier.classifier import BertSentimentClassifier
@@ -11,7 +12,7 @@ from skbert._embedder import BertEmbedder
 from skbert._texts import show
 from skbert.exceptions import InvalidParameterError
 
-__all__ = ["find_embedder"]
+__all__ = ["find_embedder", "steps_of"]
 
 
 def find_embedder(estimator: Any, function: str, *, or_none: bool = False) -> tuple[BertEmbedder, list[Any]]:
@@ -25,30 +26,31 @@ def find_embedder(estimator: Any, function: str, *, or_none: bool = False) -> tu
     or_none : bool, default=False
         Whether that parameter may also be None, for the same.
     """
-    found, before = _search(estimator)
-    if found is None:
-        must = "None, a BertEmbedder," if or_none else "a BertEmbedder,"
-        msg = (
-            f"The 'embedder' parameter of {function} must be {must} or a BertSentimentClassifier or Pipeline that "
-            f"holds one. Got {show(estimator)} instead."
-        )
-        raise InvalidParameterError(msg)
-    return found, before
-
-
-def _search(estimator: Any) -> tuple[BertEmbedder | None, list[Any]]:
-    if isinstance(estimator, BertEmbedder):
-        return estimator, []
-    if isinstance(estimator, BertSentimentClassifier):
-        # Of a fitted one that which it was fitted with, with the weights that it names now.
-        is_fitted = hasattr(estimator, "embedder_")
-        return _search(estimator._serving_embedder() if is_fitted else estimator._source())
     before: list[Any] = []
-    for _, step in estimator.steps if isinstance(estimator, Pipeline) else ():
-        if step is None or isinstance(step, str):  # "passthrough"
-            continue
-        found, inside = _search(step)
-        if found is not None:
-            return found, before + inside
+    for step in steps_of(estimator):
+        if isinstance(step, BertEmbedder):
+            return step, before
+        if isinstance(step, BertSentimentClassifier):
+            # Of a fitted one that which it was fitted with, with the weights that it names now.
+            return step._serving_embedder() if hasattr(step, "embedder_") else step._source(), before
         before.append(step)
-    return None, []
+    remedy = f" A name is a model's: pass BertEmbedder({estimator!r})." if isinstance(estimator, str) else ""
+    must = "None, a BertEmbedder," if or_none else "a BertEmbedder,"
+    msg = (
+        f"The 'embedder' parameter of {function} must be {must} or a BertSentimentClassifier or Pipeline that "
+        f"has one among its steps. Got {show(estimator)} instead.{remedy}"
+    )
+    raise InvalidParameterError(msg)
+
+
+def steps_of(estimator: Any) -> list[Any]:
+    """Return what a text goes through: an estimator, or the steps of pipelines and of what searches have found."""
+    if estimator is None or (isinstance(estimator, str) and estimator == "passthrough"):
+        return []
+    if isinstance(estimator, FrozenEstimator):
+        return steps_of(estimator.estimator)
+    if isinstance(estimator, Pipeline):
+        return [part for _, step in estimator.steps for part in steps_of(step)]
+    if hasattr(estimator, "best_estimator_"):
+        return steps_of(estimator.best_estimator_)
+    return [estimator]

@@ -6,7 +6,7 @@ and scikit-learn's conventions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -326,9 +326,18 @@ an (n, 2) array or a two-column frame
 
         **Cost.** Some seven times that of cleaning; it grows linearly with the length of the text.
         """
+        return self._tracer()(text)
+
+    def _tracer(self) -> Callable[[str], tuple[str, np.ndarray]]:
+        """Return what `_trace` does, for many texts: the rules are made once."""
         check_params(self)
-        self._check([text])
-        return CleaningRules(self._settings()).trace(text)
+        rules = CleaningRules(self._settings())
+
+        def trace(text: str) -> tuple[str, np.ndarray]:
+            self._check([text])
+            return rules.trace(text)
+
+        return trace
 
     def _check(self, X: Any) -> TextInput:
         return check_texts(X, missing="keep", estimator=type(self).__name__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from skbert._engine.devices import resolve_devices, resolve_dtype
 from skbert._engine.encode import EncodeOptions
-from skbert._engine.probing import is_probing
+from skbert._engine.probing import is_quiet, may_store
 from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec, Unit
 from skbert._store.caches import open_store
@@ -41,12 +41,12 @@ def make_plan(embedder: Any, files: ModelFiles) -> tuple[EncoderSpec, EncodeOpti
         files=files,
         devices=devices,
         dtype=dtype,
-        store=None if is_probing() else open_store(embedder.cache),
+        store=open_store(embedder.cache) if may_store() else None,
         normalize=bool(normalize),
-        long_texts=spec.long_texts if is_probing() else embedder.long_texts,
+        long_texts=spec.long_texts if is_quiet() else embedder.long_texts,
         extra_units=_extra_units(embedder, files),
         batch_tokens=embedder.batch_tokens,
-        verbose=0 if is_probing() else int(embedder.verbose),
+        verbose=0 if is_quiet() else int(embedder.verbose),
         name=os.path.abspath(embedder.model) if os.path.isdir(embedder.model) else str(embedder.model),
         estimator=type(embedder).__name__,
     )

@@ -288,7 +288,9 @@ class _Job:
             seconds = [text[1] for text in texts if not isinstance(text, str)]
             pieces, second_pieces = encoder.pieces(firsts), iter(encoder.pieces(seconds) if seconds else [])
             sides = [None if isinstance(text, str) else next(second_pieces) for text in texts]
-            table, owner, cut = tabulate(pieces, sides, encoder.template, spec.max_length, spec.long_texts)
+            table, owner, cut = tabulate(
+                pieces, sides, encoder.template, spec.max_length, spec.long_texts, self.rows[part]
+            )
             self.cut[part] = cut
             if cut.any() and self.options.long_texts == "error":
                 self._refuse_long(int(part[np.flatnonzero(cut)[0]]))

@@ -175,6 +175,7 @@ class Encoder:
         except (RuntimeError, MemoryError) as error:
             if len(batch) == 1 or not is_out_of_memory(error):
                 raise
+            self.max_tokens = batch.n_tokens // 2
         else:
             with self._count_lock:
                 self.n_texts += len(batch)

@@ -54,7 +54,7 @@ class PieceMaker:
         if len(texts) <= _TEXTS and sum(sizes) <= _CHARS and max(sizes, default=0) <= _LONG:
             return self._encode(texts)
         made: list[Pieces] = []
-        for portion in _portions(self._parts(texts)):
+        for portion in _portions((row, part) for row, text in enumerate(texts) for part in self.parts(text)):
             found = self._encode([part for _, part in portion])
             for (row, _), pieces in zip(portion, found, strict=True):
                 if row < len(made):
@@ -71,17 +71,16 @@ class PieceMaker:
     def _encode(self, texts: Rows[str]) -> list[Pieces]:
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def _parts(self, texts: Rows[str]) -> Iterator[tuple[int, str]]:
-        """Yield each text with its row, a long one in parts of `_LONG` characters and up to the next place to cut."""
-        for row, text in enumerate(texts):
-            start = 0
-            while len(text) - start > _LONG and self.can_cut:
-                cut = _CUT.search(text, start + _LONG)
-                if cut is None:
-                    break
-                yield row, text[start : cut.start()]
-                start = cut.start()
-            yield row, text[start:]
+    def parts(self, text: str) -> Iterator[str]:
+        """Yield a text whole, a long one in parts of `_LONG` characters and up to the next place to cut."""
+        start = 0
+        while len(text) - start > _LONG and self.can_cut:
+            cut = _CUT.search(text, start + _LONG)
+            if cut is None:
+                break
+            yield text[start : cut.start()]
+            start = cut.start()
+        yield text[start:]
 
 
 def _portions(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from skbert._engine.devices import exact_float32
+from skbert._engine.devices import exact_float32, is_out_of_memory
 from skbert._engine.loading import load_model, quiet_transformers
 from skbert._engine.sources import ModelFiles, reason_of
 from skbert.exceptions import ModelFilesError
@@ -115,12 +115,12 @@ class PlainModel:
         return self._attention_shape
 
     def _attentions(self, ids: np.ndarray, segments: np.ndarray) -> Any:
-        with self._mode(), torch.no_grad():
+        with self.exact(), self._lock, torch.no_grad():
             try:
                 return self._run(segments[None], input_ids=self._tensor(ids[None]), output_attentions=True).attentions
-            except torch.OutOfMemoryError:
-                raise
             except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, IndexError) as error:
+                if is_out_of_memory(error):
+                    raise
                 self._refuse_attention(reason_of(error), error)
 
     def _check_attentions(self, found: Any, n_tokens: int) -> None:
@@ -146,20 +146,23 @@ class PlainModel:
         Raises
         ------
         ModelFilesError
-            The model does not give the same states from them.
+            The model does not go on from them.
         """
         self._check_embeddings()
         with torch.no_grad():
             return self._model.get_input_embeddings()(self._tensor(ids))
 
-    def states(self, embeddings: torch.Tensor, segments: np.ndarray, lengths: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def states(
+        self, embeddings: torch.Tensor, ids: np.ndarray, segments: np.ndarray, lengths: np.ndarray
+    ) -> tuple[torch.Tensor, ...]:
         """Return the hidden states of sequences of word embeddings, with gradients where they are asked for.
 
         Parameters
         ----------
         embeddings : tensor of shape (n, n_tokens, width)
             What is behind a sequence's end does not count.
-        segments : int ndarray of shape (n, n_tokens)
+        ids, segments : int ndarrays of shape (n, n_tokens)
+            The ids tell the positions, which some families count by them; behind the end they are `pad_id`.
         lengths : int ndarray of shape (n,)
 
         Returns
@@ -167,8 +170,23 @@ class PlainModel:
         tuple of n_layers + 1 tensors of shape (n, n_tokens, width)
         """
         mask = self._tensor((np.arange(embeddings.shape[1])[None, :] < lengths[:, None]).astype(np.int64))
-        with self._mode():
-            out = self._run(segments, inputs_embeds=embeddings, attention_mask=mask, output_hidden_states=True)
+        put_in: list[bool] = []
+
+        def put(module: torch.nn.Module, args: Any, own: torch.Tensor) -> torch.Tensor:
+            put_in.append(own.shape == embeddings.shape)
+            return embeddings
+
+        # In the place of what the embedding layer gives, and not as `inputs_embeds`: without ids, families that leave
+        # padding out of their count of positions would count a "<pad>" that somebody wrote.
+        with self.exact(), self._lock:
+            hook = self._model.get_input_embeddings().register_forward_hook(put)
+            try:
+                out = self._run(segments, input_ids=self._tensor(ids), attention_mask=mask, output_hidden_states=True)
+            finally:
+                hook.remove()
+        if put_in != [True]:
+            msg = "the embedding layer is not called once"
+            raise ValueError(msg)
         return tuple(out.hidden_states)
 
     def _check_embeddings(self) -> None:
@@ -176,19 +194,23 @@ class PlainModel:
             ids = self._sample_ids(12)[None]
             segments = np.zeros_like(ids)
             try:
-                with self._mode(), torch.no_grad():
-                    expected = self._run(segments, input_ids=self._tensor(ids), output_hidden_states=True)
+                with torch.no_grad():
                     embedded = self._model.get_input_embeddings()(self._tensor(ids))
-                    found = self.states(embedded, segments, np.array([ids.shape[1]]))[-1]
-                expected = expected.hidden_states[-1]
+                    found = self.states(embedded, ids, segments, np.array([ids.shape[1]]))[-1]
+                    with self.exact(), self._lock:
+                        out = self._run(segments, input_ids=self._tensor(ids), output_hidden_states=True)
+                expected = out.hidden_states[-1]
                 scale = max(1.0, float(expected.abs().max()))
                 self._takes_embeddings = bool((found - expected).abs().max() <= _BOUND * scale)
-            except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+            except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise
                 self._takes_embeddings = False
         if not self._takes_embeddings:
             msg = (
-                f"The model in {self._folder!r}, a {self.name}, gives no states, or others, from word embeddings in "
-                "place of ids, so that its gradients would tell of another model. Use method='leave_one_out'."
+                f"The model in {self._folder!r}, a {self.name}, gives no states, or others, where its word embeddings "
+                "are put in from outside, so that its gradients would tell of another model. Use "
+                "method='leave_one_out'."
             )
             raise ModelFilesError(msg)
 
@@ -201,14 +223,13 @@ class PlainModel:
     def _run(self, segments: np.ndarray, **inputs: Any) -> Any:
         if self._takes_segments:
             inputs["token_type_ids"] = self._tensor(segments)
-        with self._lock:
-            return self._model(**inputs, return_dict=True)
+        return self._model(**inputs, return_dict=True)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(self.device)
 
     @contextlib.contextmanager
-    def _mode(self) -> Iterator[None]:
+    def exact(self) -> Iterator[None]:
         """Compute in float32 whatever the caller's modes; on a GPU without TF32."""
         as_asked = torch.autocast(self.device.type, enabled=False)
         with as_asked, exact_float32(self.device, torch.float32):

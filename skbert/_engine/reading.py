@@ -7,15 +7,16 @@ pieces are read and which are cut is decided by the same code (`build_sequences`
 from __future__ import annotations
 
 import dataclasses
-import functools
 import unicodedata
+from array import array
 from collections.abc import Sequence as Rows
 from typing import Any
 
 import numpy as np
 
-from skbert._engine.loading import load_mask_id, load_tokenizer_and_unknown, probe_template
+from skbert._engine.loading import load_tokenizer_and_ids, probe_template
 from skbert._engine.normal import BLANK_SIGN, NormalText, before_lowering
+from skbert._engine.pieces import PieceMaker
 from skbert._engine.room import check_room
 from skbert._engine.sources import ModelFiles
 from skbert._engine.table import SequenceTable
@@ -24,6 +25,7 @@ from skbert._engine.tokens import Sequence, Template, build_sequences
 __all__ = ["ReadSequence", "Reader", "Reading"]
 
 Text = str | tuple[str, str]
+_TRIMMED = 65_536  # spans at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,18 +100,16 @@ class Reader:
     backend : tokenizers.Tokenizer
     unknown_id : int or None
         Of the piece that stands for what the tokenizer does not know.
+    mask_id : int or None
+        Of the piece that stands for a hidden one.
     template : Template
     """
 
     def __init__(self, files: ModelFiles) -> None:
-        self.backend, self.unknown_id = load_tokenizer_and_unknown(files)
+        self.backend, (self.unknown_id, self.mask_id) = load_tokenizer_and_ids(files)
         self.template: Template = probe_template(self.backend, files)
-        self._files, self._lowercase = files, files.settings.lowercase
-
-    @functools.cached_property
-    def mask_id(self) -> int | None:
-        """Id of the piece that stands for a hidden one, if there is one."""
-        return load_mask_id(self._files)
+        self._lowercase = files.settings.lowercase
+        self._maker = PieceMaker(self.backend)
 
     def piece(self, number: int) -> str:
         """Return a piece by its id, as the vocabulary writes it."""
@@ -146,27 +146,23 @@ class Reader:
         """
         for has_pairs in {not isinstance(item, str) for item in items}:
             check_room(max_length, self.template, has_pairs=has_pairs, estimator=estimator)
-        return [self._read(item, prompt, max_length, long_texts) for item in items]
+        return [self._read(row, item, prompt, max_length, long_texts) for row, item in enumerate(items)]
 
-    def _read(self, item: Text, prompt: str, max_length: int, long_texts: str) -> Reading:
+    def _read(self, row: int, item: Text, prompt: str, max_length: int, long_texts: str) -> Reading:
         first, *rest = (item,) if isinstance(item, str) else item
-        ids: list[int] = []
+        ids: list[np.ndarray] = []
         spans: list[np.ndarray] = []
         asides: list[np.ndarray] = []
-        counts = []
         for text, before in ((first, prompt), *((second, "") for second in rest)):
-            encoding = self.backend.encode(self._lower(before + text), add_special_tokens=False)
-            ids += encoding.ids
-            counts.append(len(encoding.ids))
-            offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-            offsets = before_lowering(before + text, offsets) if self._lowercase else offsets
+            pieces, offsets = self._pieces(before + text)
+            ids.append(pieces)
             asides.append(offsets[:, 1] <= len(before) if before else np.zeros(len(offsets), dtype=bool))
-            offsets = _without_blank_signs(encoding.tokens, np.maximum(offsets - len(before), 0))
-            spans.append(_trim(text, offsets))
-        numbers = list(range(len(ids)))
+            spans.append(_trim(text, np.maximum(offsets - len(before), 0)))
+        counts = list(map(len, ids))
+        numbers = array("i", range(sum(counts)))
         second_numbers = numbers[counts[0] :] if rest else None
-        made, _ = build_sequences(numbers[: counts[0]], second_numbers, self._coded, max_length, long_texts)
-        all_ids = np.array(ids, dtype=np.int32)
+        made, _ = build_sequences(numbers[: counts[0]], second_numbers, self._coded, max_length, long_texts, row)
+        all_ids = np.concatenate(ids)
         return Reading(
             all_ids,
             np.repeat(np.arange(len(counts), dtype=np.int8), counts),
@@ -174,6 +170,19 @@ class Reader:
             np.concatenate(asides),
             [_decoded(sequence, all_ids) for sequence in made],
         )
+
+    def _pieces(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of a text's pieces and their characters, (n_pieces, 2)."""
+        ids, offsets = [np.empty(0, np.int32)], [np.empty((0, 2), np.int64)]
+        start = 0
+        for part in self._maker.parts(text.lower() if self._lowercase else text):
+            encoding = self.backend.encode(part, add_special_tokens=False)
+            ids.append(np.array(encoding.ids, dtype=np.int32))
+            found = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            offsets.append(_without_blank_signs(encoding.tokens, found) + start)
+            start += len(part)
+        places = np.concatenate(offsets)
+        return np.concatenate(ids), before_lowering(text, places) if self._lowercase else places
 
     @property
     def _coded(self) -> Template:
@@ -184,9 +193,6 @@ class Reader:
             return [-1 - token for token in part]
 
         return Template((code(single[0]), code(single[1])), (code(pair[0]), code(pair[1]), code(pair[2])), segments)
-
-    def _lower(self, text: str) -> str:
-        return text.lower() if self._lowercase else text
 
 
 def _decoded(sequence: Sequence, ids: np.ndarray) -> ReadSequence:
@@ -209,17 +215,24 @@ def _without_blank_signs(pieces: Rows[str], offsets: np.ndarray) -> np.ndarray:
 
 def _trim(text: str, offsets: np.ndarray) -> np.ndarray:
     """Leave white space around pieces out of their spans, and take marks in that belong to their last character."""
+    for first in range(0, len(offsets), _TRIMMED):  # each pair of Python's own numbers is many times those of numpy
+        _trim_part(text, offsets[first : first + _TRIMMED], offsets[first + _TRIMMED : first + _TRIMMED + 1])
+    return offsets
+
+
+def _trim_part(text: str, offsets: np.ndarray, behind: np.ndarray) -> None:
     spans: Any = offsets.tolist()
+    stop = int(behind[0, 0]) if len(behind) else len(text)
     for k, (start, end) in enumerate(spans):
         while start < end and text[start].isspace():
             start += 1
         while end > start and text[end - 1].isspace():
             end -= 1
-        following = spans[k + 1][0] if k + 1 < len(spans) else len(text)
+        following = spans[k + 1][0] if k + 1 < len(spans) else stop
         while start < end < following and _joins(text[end]):
             end += 1
         spans[k] = [start, end]
-    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+    offsets[:] = np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
 def _joins(char: str) -> bool:

@@ -22,9 +22,9 @@ _MODELS_A_DEVICE = 2  # a search over two models must not load one for each cand
 
 _lock = threading.Lock()
 _encoders: OrderedDict[tuple[str, ...], Encoder] = OrderedDict()  # the one used longest ago first
-# What inspection needs beside them, the one used last of each: for interactive use one model at a time is enough.
+# What inspection needs beside them. Of plain forms the one used last: for interactive use one at a time is enough.
 _plain: dict[str, tuple[tuple[str, ...], PlainModel]] = {}  # under the device
-_reader: dict[str, tuple[tuple[str, ...], Reader]] = {}
+_readers: OrderedDict[tuple[str, ...], Reader] = OrderedDict()  # the one used longest ago first
 
 
 def get_encoder(files: ModelFiles, device: torch.device, dtype: torch.dtype, replica: int = 0) -> Encoder:
@@ -65,11 +65,14 @@ def get_reader(files: ModelFiles) -> Reader:
     """Return the reader of the model's tokenizer, loading it where it is not the last one used."""
     key = (files.tokenizer_digest, files.config_digest, str(files.settings.lowercase))
     with _lock:
-        if _reader.get("", ((), None))[0] != key:
+        if key not in _readers:
             from skbert._engine.reading import Reader
 
-            _reader[""] = key, Reader(files)
-        return _reader[""][1]
+            _readers[key] = Reader(files)
+        _readers.move_to_end(key)
+        while len(_readers) > _MODELS_A_DEVICE:
+            _readers.popitem(last=False)
+        return _readers[key]
 
 
 def release_models() -> None:
@@ -96,6 +99,6 @@ def release_models() -> None:
     with _lock:
         _encoders.clear()
         _plain.clear()
-        _reader.clear()
+        _readers.clear()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -97,7 +97,12 @@ class SequenceTable:
 
 
 def tabulate(
-    firsts: Rows[Pieces], seconds: Rows[Pieces | None], template: Template, max_length: int, long_texts: str
+    firsts: Rows[Pieces],
+    seconds: Rows[Pieces | None],
+    template: Template,
+    max_length: int,
+    long_texts: str,
+    rows: np.ndarray | None = None,
 ) -> tuple[SequenceTable, np.ndarray, np.ndarray]:
     """Put special tokens around the pieces of texts and pairs, and fit them into `max_length`.
 
@@ -110,6 +115,8 @@ def tabulate(
         Tokens, special ones counted.
     long_texts : {'truncate', 'head_tail', 'chunk'}
         See BertEmbedder.
+    rows : int ndarray of shape (n_texts,) or None, default=None
+        The rows of X that the texts are, for error messages.
 
     Returns
     -------
@@ -128,8 +135,8 @@ def tabulate(
             firsts = [pieces if len(pieces) <= room else pieces[:room] for pieces in firsts]
         return _frame(firsts, counts - n_cut, template), np.arange(len(firsts)), n_cut
     made = [
-        build_sequences(first, second, template, max_length, long_texts)
-        for first, second in zip(firsts, seconds, strict=True)
+        build_sequences(first, second, template, max_length, long_texts, None if rows is None else int(rows[place]))
+        for place, (first, second) in enumerate(zip(firsts, seconds, strict=True))
     ]
     table = SequenceTable.of([sequence for sequences, _ in made for sequence in sequences])
     owners = np.repeat(np.arange(len(made)), [len(sequences) for sequences, _ in made])

@@ -71,7 +71,12 @@ class Template(NamedTuple):
 
 
 def build_sequences(
-    first: Pieces, second: Pieces | None, template: Template, max_length: int, long_texts: str
+    first: Pieces,
+    second: Pieces | None,
+    template: Template,
+    max_length: int,
+    long_texts: str,
+    row: int | None = None,
 ) -> tuple[list[Sequence], int]:
     """Put special tokens around the pieces of one text or pair, and fit it into `max_length`.
 
@@ -84,6 +89,8 @@ def build_sequences(
         Tokens, special ones counted.
     long_texts : {'truncate', 'head_tail', 'chunk'}
         See BertEmbedder.
+    row : int or None, default=None
+        The row of X that the text is, for error messages.
 
     Returns
     -------
@@ -93,7 +100,7 @@ def build_sequences(
         Pieces that are in none of them.
     """
     if second is not None:
-        return _build_pair(first, second, template, max_length, long_texts)
+        return _build_pair(first, second, template, max_length, long_texts, row)
     before, after = template.single
     room = max_length - template.n_special
     if len(first) <= room:
@@ -106,14 +113,15 @@ def build_sequences(
 
 
 def _build_pair(
-    first: Pieces, second: Pieces, template: Template, max_length: int, long_texts: str
+    first: Pieces, second: Pieces, template: Template, max_length: int, long_texts: str, row: int | None
 ) -> tuple[list[Sequence], int]:
     room = max_length - template.n_special_pair
     cut = max(0, len(first) + len(second) - room)
     if cut and long_texts == "chunk":
         msg = (
-            f"long_texts='chunk' takes single texts, and a pair of {len(first)} and {len(second)} tokens is longer "
-            f"than the {room} that max_length={max_length} leaves. Use long_texts='head_tail' or 'truncate' for pairs."
+            f"long_texts='chunk' takes single texts, and {'a pair' if row is None else f'the pair in row {row} of X,'} "
+            f"of {len(first)} and {len(second)} tokens, is longer than the {room} that max_length={max_length} leaves. "
+            "Use long_texts='head_tail' or 'truncate' for pairs."
         )
         raise TextInputError(msg)
     if cut:

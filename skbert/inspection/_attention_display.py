@@ -14,6 +14,7 @@ import numpy as np
 from skbert.exceptions import InvalidParameterError
 from skbert.inspection._attention import attention
 from skbert.inspection._attention_map import AttentionMap, pick
+from skbert.inspection._showing import glyph_namer
 
 __all__ = ["AttentionDisplay"]
 
@@ -227,6 +228,12 @@ class AttentionDisplay:
         if word is None and other is not None:
             msg = f"The 'other' parameter of AttentionDisplay must be None where 'word' is None. Got {other!r} instead."
             raise InvalidParameterError(msg)
+        if not isinstance(special_tokens, bool | np.bool_):
+            msg = (
+                "The 'special_tokens' parameter of AttentionDisplay must be an instance of 'bool'. Got "
+                f"{special_tokens!r} instead."
+            )
+            raise InvalidParameterError(msg)
         if word is None:
             made = _matrix(attention_map, layer, head, special_tokens)
         elif other is None:
@@ -259,6 +266,7 @@ class AttentionDisplay:
         """
         try:
             import matplotlib.pyplot as plt
+            from matplotlib.font_manager import FontProperties, findfont, get_font
             from matplotlib.patches import Rectangle
         except ImportError as error:
             msg = "AttentionDisplay.plot requires matplotlib. Install it with: pip install skbert[plot]"
@@ -273,7 +281,10 @@ class AttentionDisplay:
         self.im_ = self.colorbar_ = self.bars_ = None
         extent = ax.get_window_extent()
         width_points, height_points = (72 * size / ax.figure.dpi for size in (extent.width, extent.height))
-        columns = _thinned(self.column_labels, width_points if weights.ndim == 2 else height_points)
+        drawn = glyph_namer(FontProperties, findfont, get_font)
+        columns = _thinned(
+            [drawn(label) for label in self.column_labels], width_points if weights.ndim == 2 else height_points
+        )
         style = {"fontsize": _LABEL_POINTS, "parse_math": False}
 
         if weights.ndim == 1:
@@ -291,7 +302,7 @@ class AttentionDisplay:
             ax.set_xticks(
                 [place for place, _ in columns], [label for _, label in columns], rotation=90 * rotated, **style
             )
-            rows = _thinned(self.row_labels or [""] * n_rows, height_points)
+            rows = _thinned([drawn(label) for label in self.row_labels or [""] * n_rows], height_points)
             ax.set_yticks([place for place, _ in rows], [label for _, label in rows], **style)
             ax.set_xlabel(self.column_name, parse_math=False)
             ax.set_ylabel(self.row_name, parse_math=False)

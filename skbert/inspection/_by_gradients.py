@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 
 from skbert._classifier import BertSentimentClassifier
+from skbert._classifier.holding import steps_of
 from skbert._cleaner import TextCleaner
 from skbert._engine.probing import probing
-from skbert.inspection._cases import Case, sides_of
+from skbert.inspection._cases import Case
 from skbert.inspection._explanation import Word
 from skbert.inspection._gradients import PieceAttributions, integrated_gradients
-from skbert.inspection._subject import Origin
+from skbert.inspection._subject import Origin, trace_items
 
 __all__ = ["GradientWay", "WordAttributions", "find_way", "gather"]
 
@@ -52,7 +51,7 @@ class GradientWay(NamedTuple):
         found = []
         for start in range(0, len(cases), _MOST_TEXTS):
             part = cases[start : start + _MOST_TEXTS]
-            origins = [tuple(Origin.of(side, self.cleaners) for side in sides_of(case.item)) for case in part]
+            origins = trace_items([case.item for case in part], self.cleaners)
             items = [row[0].text if len(row) == 1 else (row[0].text, row[1].text) for row in origins]
             with probing():
                 pieces = integrated_gradients(self.classifier, items, [case.target for case in part])
@@ -63,7 +62,7 @@ class GradientWay(NamedTuple):
 def find_way(estimator: Any) -> GradientWay | str:
     """Return the way to the gradients of an estimator, or what stands in it."""
     cleaners: list[TextCleaner] = []
-    steps = _steps(estimator)
+    steps = steps_of(estimator)
     if not steps or not isinstance(steps[-1], BertSentimentClassifier):
         return f"the classifier is {type(steps[-1] if steps else estimator).__name__}"
     for step in steps[:-1]:
@@ -71,19 +70,6 @@ def find_way(estimator: Any) -> GradientWay | str:
             return f"{type(step).__name__} stands before it"
         cleaners.append(step)
     return GradientWay(steps[-1], cleaners)
-
-
-def _steps(estimator: Any) -> list[Any]:
-    """Return what a text goes through, with the steps of pipelines and what searches have found in their places."""
-    if estimator is None or (isinstance(estimator, str) and estimator == "passthrough"):
-        return []
-    if isinstance(estimator, FrozenEstimator):
-        return _steps(estimator.estimator)
-    if isinstance(estimator, Pipeline):
-        return [part for _, step in estimator.steps for part in _steps(step)]
-    if hasattr(estimator, "best_estimator_"):
-        return _steps(estimator.best_estimator_)
-    return [estimator]
 
 
 def gather(case: Case, origins: tuple[Origin, ...], pieces: PieceAttributions) -> WordAttributions:

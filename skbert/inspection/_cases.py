@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skbert._texts import show
-from skbert.exceptions import InvalidParameterError
+from skbert.exceptions import InvalidParameterError, TextInputError
 from skbert.inspection._explanation import Word
 from skbert.inspection._words import split_words
 
@@ -82,20 +82,22 @@ class Decider:
             raise self._refused(found)
         self.classes: list[Any] = np.asarray(classes).tolist()
 
-    def probabilities(self, X: Any) -> np.ndarray:
-        """Return the probabilities of all classes, (n, n_classes) in float64."""
+    def probabilities(self, X: Any, n_rows: int) -> np.ndarray:
+        """Return the probabilities of all classes, (n_rows, n_classes) in float64."""
         found = np.asarray(self._estimator.predict_proba(X))
         if found.ndim != 2 or found.shape[1] != len(self.classes):
             what = f"whose predict_proba gives shape {found.shape} for {len(self.classes)} classes"
             raise self._refused(what)
+        _check_rows("predict_proba", found, X, n_rows)
         return found.astype(np.float64)
 
-    def predict(self, X: Any) -> list[Any]:
+    def predict(self, X: Any, n_rows: int) -> list[Any]:
         """Return the label of each text."""
         found = np.asarray(self._estimator.predict(X))
         if found.ndim != 1:
             what = f"whose predict gives shape {found.shape}"
             raise self._refused(what)
+        _check_rows("predict", found, X, n_rows)
         return found.tolist()
 
     def _refused(self, found: str) -> InvalidParameterError:
@@ -103,6 +105,16 @@ class Decider:
             "The 'estimator' parameter of explain must be a classifier of one output, with its labels in classes_. "
             f"Got {show(self._estimator)} instead, {found}. Explain a classifier for each output alone."
         )
+
+
+def _check_rows(method: str, found: np.ndarray, X: Any, n_rows: int) -> None:
+    """Refuse X where the estimator saw other rows in it than there are texts, as of a frame the names of columns."""
+    if len(found) != n_rows:
+        msg = (
+            f"X has {n_rows:,} rows, and {method} of the estimator answers for {len(found):,}: it does not read a "
+            f"{type(X).__name__} row by row. Pass the texts as a list or a Series, such as X['text']."
+        )
+        raise TextInputError(msg)
 
 
 def _remedy(estimator: Any) -> str:

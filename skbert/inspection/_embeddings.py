@@ -334,8 +334,8 @@ def _absent(row: int, word: str, origin: tuple[Origin, ...]) -> str:
 
 
 def _cut(row: int, word: str, count: int, reader: TextReader) -> str:
-    places = "the one place" if count == 1 else f"all {count:,} places"
+    places = "the one place where it stands lies" if count == 1 else f"all {count:,} places where it stands lie"
     return (
-        f"The word {show(word)} is cut from row {row} of X: {places} where it stands lie beyond "
+        f"The word {show(word)} is cut from row {row} of X: {places} beyond "
         f"max_length={reader.spec.max_length} tokens. Choose long_texts='chunk' or 'head_tail', or a higher max_length."
     )

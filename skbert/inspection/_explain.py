@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skbert._engine.probing import probing
+from skbert._sklearn import take_rows
 from skbert._texts import check_texts, show
 from skbert.exceptions import InvalidParameterError, ModelFilesError
 from skbert.inspection._by_gradients import GradientWay, WordAttributions, find_way
@@ -156,10 +157,14 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
     items = check_texts(X, missing="keep", estimator="explain", is_transformer=False).items
     given = _codes(target, decider.classes, len(items))
 
+    if hasattr(X, "columns") and len(items) == np.shape(X)[1]:
+        # An estimator that reads a frame's columns for its rows shows it only where their numbers differ.
+        with probing(store=True):
+            decider.probabilities(take_rows(X, [0] * (len(items) + 1)), len(items) + 1)
     # Outside `probing`: here the store serves, and what is cut is told, once.
-    probabilities = decider.probabilities(X)
-    with probing():
-        predicted = decider.predict(X)
+    probabilities = decider.probabilities(X, len(items))
+    with probing(store=True):
+        predicted = decider.predict(X, len(items))
     targets = given if given is not None else _codes_of_predicted(predicted, decider.classes)
 
     # One case for each different text and target; those of the same text stand side by side.

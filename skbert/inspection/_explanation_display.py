@@ -6,8 +6,6 @@ matplotlib is optional, and imported only where something is drawn.
 from __future__ import annotations
 
 import importlib.util
-import unicodedata
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,14 +13,13 @@ import numpy as np
 from skbert._params import integer
 from skbert.exceptions import InvalidParameterError
 from skbert.inspection._explanation import Explanation
-from skbert.inspection._showing import label, number
+from skbert.inspection._showing import glyph_namer, label, number
 
 __all__ = ["ExplanationDisplay"]
 
 # Darker than the colours behind words (``_showing``): a thin bar on white needs more of it than a word does.
 _FOR, _AGAINST = "#2f7fd6", "#d9760d"
 _LONGEST = 24  # characters of a word
-_LONGEST_NAME = 26  # of a character that no font has
 
 
 class ExplanationDisplay:
@@ -196,19 +193,10 @@ class ExplanationDisplay:
             _, ax = plt.subplots(figsize=(6.4, height), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
 
-        fonts = []
-        for family in FontProperties().get_family():
-            try:
-                fonts.append(get_font(findfont(FontProperties(family=family), fallback_to_default=False)))
-            except ValueError:  # not installed, which matplotlib itself says
-                continue
-        fonts = fonts or [get_font(findfont(FontProperties()))]
         # Words are words: "$5" is no formula, and "50%" no LaTeX.
         literal = {"parse_math": False, "usetex": False}
 
-        def drawn(text: str) -> str:
-            return _with_glyphs(text, lambda char: any(font.get_char_index(ord(char)) for font in fonts))
-
+        drawn = glyph_namer(FontProperties, findfont, get_font)
         rows = np.arange(len(places))
         style = {"color": [_FOR if value >= 0 else _AGAINST for value in values], "height": 0.72}
         given = normalize_kwargs(bar_kw or {}, Rectangle)
@@ -266,18 +254,3 @@ def _require_matplotlib(who: str) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         msg = f"{who} requires matplotlib. Install it with: pip install skbert[plot]"
         raise ImportError(msg)
-
-
-def _with_glyphs(text: str, has_glyph: Callable[[str], bool]) -> str:
-    """Return a text with the names of those characters that no font has."""
-    shown = []
-    for char in text:
-        if has_glyph(char):
-            shown.append(char)
-        elif unicodedata.category(char) in ("Mn", "Me", "Cf"):
-            continue  # variation selectors and joiners, which have no look of their own
-        else:
-            name = unicodedata.name(char, "")
-            is_symbol = unicodedata.category(char)[0] == "S" and 0 < len(name) <= _LONGEST_NAME
-            shown.append(f"[{name.lower()}]" if is_symbol else f"[U+{ord(char):04X}]")
-    return "".join(shown)

@@ -18,7 +18,7 @@ import torch
 from skbert._classifier import BertSentimentClassifier
 from skbert._embedder.reading import TextReader
 from skbert._engine.attention import PackedLayout, borders_of
-from skbert._engine.devices import auto_batch_tokens
+from skbert._engine.devices import auto_batch_tokens, is_out_of_memory
 from skbert._engine.pooling import pool
 from skbert._engine.spec import Unit
 from skbert._head.differentiable import log_odds
@@ -56,7 +56,7 @@ class PieceAttributions(NamedTuple):
     log_odds, baseline_log_odds : float
         At the two ends of the line.
     n_steps : int
-        Gradients that were added up.
+        Of Simpson's rule, which takes one gradient more.
     """
 
     values: np.ndarray
@@ -144,6 +144,14 @@ class _Pass(NamedTuple):
     weight: float  # in the integral
 
 
+def _budget(reader: TextReader) -> int:
+    """Return the tokens of a forward whose graph is kept: on a GPU fewer than without, as all layers' states stay."""
+    asked = reader.options.batch_tokens
+    device = reader.plain.device
+    auto = auto_batch_tokens(device, reader.files.hidden_size)
+    return int(asked) if asked != "auto" else auto if device.type == "cpu" else auto // 4
+
+
 class _Lines:
     """The lines from the baselines of texts to the texts, and the log-odds along them."""
 
@@ -152,7 +160,7 @@ class _Lines:
         self._plain: PlainModel = reader.plain
         self._units: tuple[Unit, ...] = reader.spec.units
         self._normalize = reader.options.normalize
-        self._budget = auto_batch_tokens(self._plain.device, reader.files.hidden_size)
+        self._budget = _budget(reader)
         self._tokens = np.array([sum(len(one.ids) for one in reading.sequences) for reading in readings])
         mask = reader.reader.mask_id
         self._baseline = np.array(self._plain.pad_id if mask is None else mask)
@@ -176,8 +184,10 @@ class _Lines:
             for place in places
         ]
         out = {row: np.zeros(len(self._readings[row].ids)) for row in rows.tolist()}
-        for batch in self._batches(points):
-            self._add_gradients(batch, out)
+        # Whatever the caller's modes are; a graph is needed, and half precision or TF32 would show in the sums.
+        with torch.inference_mode(False), torch.enable_grad(), self._plain.exact():
+            for batch in self._batches(points):
+                self._add_gradients(batch, out)
         return out
 
     def _batches(self, points: list[_Pass]) -> Iterator[list[_Pass]]:
@@ -208,6 +218,26 @@ class _Lines:
             yield part
 
     def _add_gradients(self, batch: list[_Pass], out: dict[int, np.ndarray]) -> None:
+        """Add the gradients of a batch; where memory is short, of halves, and keep later batches as small."""
+        try:
+            found = self._gradients(batch)
+        except (RuntimeError, MemoryError) as error:
+            n_sequences = sum(len(self._readings[point.row].sequences) for point in batch)
+            if n_sequences == 1 or not is_out_of_memory(error):
+                raise
+            self._budget = max(1, min(self._budget, sum(int(self._tokens[point.row]) for point in batch)) // 2)
+        else:
+            for point, places, values in found:
+                np.add.at(out[point.row], places, values)
+            return
+        # Out of the handler, so that the failed forward's tensors are gone before the next try.
+        if self._plain.device.type == "cuda":
+            torch.cuda.empty_cache()
+        for part in self._batches(batch):
+            self._add_gradients(part, out)
+
+    def _gradients(self, batch: list[_Pass]) -> list[tuple[_Pass, np.ndarray, np.ndarray]]:
+        """Return for each sequence of a batch its point, its pieces, and what these add to the integral."""
         parts = list(self._parts(batch))
         # A text of very many chunks goes twice through the model, so that never more than one part has its graph.
         kept = self._pooled(parts[0], gradients=True) if len(parts) == 1 else None
@@ -215,27 +245,29 @@ class _Lines:
             vectors = kept[0].detach() if kept else torch.cat([self._pooled(part)[0] for part in parts])
         vectors.requires_grad_()
         values = self._top(batch, vectors)
-        for point, value in zip(batch, values.tolist(), strict=True):
-            if point.share in (0.0, 1.0):
-                self.ends[int(point.share), point.row] = value
         (slopes,) = torch.autograd.grad(values.sum(), vectors)
+        found = []
         start = 0
         for part in parts:
             pooled, embeddings, ways = kept or self._pooled(part, gradients=True)
             (gradients,) = torch.autograd.grad(pooled, embeddings, slopes[start : start + len(part)])
             start += len(part)
-            sums = (gradients.double() * ways.double()).sum(dim=2).cpu().numpy()
+            sums = (gradients * ways).cpu().double().sum(dim=2).numpy()  # float64 on the CPU: not every device has it
             for (point, sequence), of_tokens in zip(part, sums, strict=True):
                 is_piece = sequence.places >= 0
                 tokens = of_tokens[: len(sequence.ids)][is_piece]
-                np.add.at(out[point.row], sequence.places[is_piece], point.weight * tokens)
+                found.append((point, sequence.places[is_piece], point.weight * tokens))
+        for point, value in zip(batch, values.tolist(), strict=True):
+            if point.share in (0.0, 1.0):
+                self.ends[int(point.share), point.row] = value
+        return found
 
     def _pooled(
         self, part: list[tuple[_Pass, ReadSequence]], *, gradients: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return pooled states (n, units, width), the embeddings they came from, and the ways there, (n, t, width)."""
         lengths = np.array([len(sequence.ids) for _, sequence in part])
-        ids = np.zeros((len(part), lengths.max()), dtype=np.int64)
+        ids = np.full((len(part), lengths.max()), self._plain.pad_id, dtype=np.int64)
         segments, moves = np.zeros_like(ids), np.zeros(ids.shape, dtype=bool)
         for k, (point, sequence) in enumerate(part):
             inside = slice(len(sequence.ids))
@@ -249,7 +281,7 @@ class _Lines:
         shares = torch.tensor([point.share for point, _ in part], dtype=embedded.dtype, device=device)
         embeddings = (embedded - (1 - shares)[:, None, None] * ways).requires_grad_(gradients)
         with torch.set_grad_enabled(gradients):
-            states = self._plain.states(embeddings, segments, lengths)
+            states = self._plain.states(embeddings, ids, segments, lengths)
             real = torch.from_numpy(np.arange(ids.shape[1])[None, :] < lengths[:, None]).to(device)
             borders = torch.from_numpy(borders_of(lengths)).int().to(device)
             layout = PackedLayout.of(lengths, borders, varlen=False)

@@ -57,7 +57,7 @@ def leave_one_out(decider: Decider, X: Any, cases: Sequence[Case]) -> list[np.nd
                 different[variant.item] = len(rows)
                 rows.append(cases[variant.case].row)
         with probing():
-            probabilities = decider.probabilities(_like(X, rows, list(different)))
+            probabilities = decider.probabilities(_like(X, rows, list(different)), len(rows))
         for variant in chunk:
             case = cases[variant.case]
             place = different[variant.item]

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import html
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["AGAINST", "FOR", "INK", "PAPER", "background", "coloured", "escape", "label", "number", "one_line", "plain"]
+__all__ = [
+    "AGAINST",
+    "FOR",
+    "INK",
+    "PAPER",
+    "background",
+    "coloured",
+    "escape",
+    "glyph_namer",
+    "label",
+    "number",
+    "one_line",
+    "plain",
+]
 
 INK = "#1a1a1a"
 PAPER = "#ffffff"
@@ -20,6 +33,7 @@ PAPER = "#ffffff"
 FOR = "#6aaaf0"
 AGAINST = "#f2963c"
 
+_LONGEST_NAME = 26  # of a character that no font has
 _JOINERS = "\u200c\u200d"  # emoji are joined by them, and Persian words held apart
 
 
@@ -112,3 +126,41 @@ def coloured(text: str, parts: Iterable[tuple[int, int, float]], largest: float)
         ]
         place = end
     return "".join([*pieces, escape(text[place:])])
+
+
+def glyph_namer(properties: Any, find_font: Any, get_font: Any) -> Callable[[str], str]:
+    """Return what makes a text such that matplotlib's fonts can draw it.
+
+    Parameters
+    ----------
+    properties, find_font, get_font : callables
+        Those of ``matplotlib.font_manager``, which only a method `plot` may import.
+
+    Returns
+    -------
+    callable
+        From a text to the same with the names of those characters that no font has.
+    """
+    fonts = []
+    for family in properties().get_family():
+        try:
+            fonts.append(get_font(find_font(properties(family=family), fallback_to_default=False)))
+        except ValueError:  # not installed, which matplotlib itself says
+            continue
+    fonts = fonts or [get_font(find_font(properties()))]
+    return lambda text: _with_glyphs(text, lambda char: any(font.get_char_index(ord(char)) for font in fonts))
+
+
+def _with_glyphs(text: str, has_glyph: Callable[[str], bool]) -> str:
+    """Return a text with the names of those characters that no font has."""
+    shown = []
+    for char in text:
+        if has_glyph(char):
+            shown.append(char)
+        elif unicodedata.category(char) in ("Mn", "Me", "Cf"):
+            continue  # variation selectors and joiners, which have no look of their own
+        else:
+            name = unicodedata.name(char, "")
+            is_symbol = unicodedata.category(char)[0] == "S" and 0 < len(name) <= _LONGEST_NAME
+            shown.append(f"[{name.lower()}]" if is_symbol else f"[U+{ord(char):04X}]")
+    return "".join(shown)

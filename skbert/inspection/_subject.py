@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from skbert._classifier.holding import find_embedder
 from skbert._cleaner import TextCleaner
+from skbert._cleaner.spans import compose
 from skbert._embedder import BertEmbedder
 from skbert._texts import Item, check_texts
 from skbert.exceptions import InvalidParameterError
 
-__all__ = ["Origin", "Subject"]
+__all__ = ["Origin", "Subject", "trace_items"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,28 +35,28 @@ class Origin:
     text: str
     spans: np.ndarray
 
-    @classmethod
-    def of(cls, original: str, cleaners: Sequence[TextCleaner]) -> Origin:
-        """Clean a text, and keep account of its characters."""
-        text = original
-        spans = np.arange(len(text), dtype=np.int64)[:, None] + np.array([0, 1])
-        for cleaner in cleaners:
-            text, steps = cleaner._trace(text)
-            spans = _compose(spans, steps, len(original))
-        return cls(original, text, spans)
-
     def locate(self, spans: np.ndarray) -> np.ndarray:
         """Return where characters of the cleaned text, (n, 2), stand in the original."""
-        return _compose(self.spans, spans, len(self.original))
+        return compose(self.spans, spans)
 
 
-def _compose(spans: np.ndarray, steps: np.ndarray, length: int) -> np.ndarray:
-    """Return for each range of characters in `steps` the range that their `spans` cover."""
-    if len(spans) == 0:
-        return np.zeros((len(steps), 2), dtype=np.int64)
-    starts = np.append(spans[:, 0], length)[steps[:, 0]]
-    ends = np.where(steps[:, 1] > steps[:, 0], spans[np.maximum(steps[:, 1] - 1, 0), 1], starts)
-    return np.stack([starts, np.maximum(starts, ends)], axis=1)
+def trace(texts: Iterable[str], cleaners: Sequence[TextCleaner]) -> Iterator[Origin]:
+    """Clean texts one after another, and keep account of their characters."""
+    tracers = [cleaner._tracer() for cleaner in cleaners]
+    for original in texts:
+        text = original
+        spans = np.arange(len(text), dtype=np.int64)[:, None] + np.array([0, 1])
+        for tracer in tracers:
+            text, steps = tracer(text)
+            spans = compose(spans, steps)
+        yield Origin(original, text, spans)
+
+
+def trace_items(items: Sequence[Item], cleaners: Sequence[TextCleaner]) -> list[tuple[Origin, ...]]:
+    """Return each text, or both sides of each pair, with the way of its characters through cleaners."""
+    sides = [(item,) if isinstance(item, str) else item for item in items if item is not None]
+    origins = trace((side for row in sides for side in row), cleaners)
+    return [tuple(next(origins) for _ in row) for row in sides]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Subject:
                 msg = (
                     f"The 'embedder' parameter of {function} must be an estimator with no other steps than TextCleaner "
                     f"before its BertEmbedder, since it can't be told which characters {type(step).__name__} made of "
-                    "which. Run those steps yourself (pipe[:-1].transform(X)), and pass the BertEmbedder."
+                    "which. Run the steps before the BertEmbedder yourself, and pass it alone with what they return."
                 )
                 raise InvalidParameterError(msg)
         return cls(embedder, before)
@@ -98,5 +99,4 @@ class Subject:
 
     def trace(self, items: Sequence[Item]) -> list[tuple[Origin, ...]]:
         """Return each text, or both sides of each pair, with the way of its characters."""
-        sides = [(item,) if isinstance(item, str) else item for item in items]
-        return [tuple(Origin.of(side, self.cleaners) for side in row) for row in sides if row is not None]
+        return trace_items(items, self.cleaners)

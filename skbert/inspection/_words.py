@@ -21,19 +21,26 @@ _CHARS = (
 )
 _LETTER = rf"[^\W_{_CHARS}]"
 _LETTERS = rf"{_LETTER}(?:[{MARKS}\u200c\u200d]|{_LETTER})*+"
+_TAG = r"</?[A-Za-z][^<>]{0,200}>"
 _WORD = re.compile(
     "|".join(
         (
             ENTITY_SOURCE,
+            _TAG,
+            r"<3+(?!\d)",
+            r"(?<![\w.+\-])[A-Za-z0-9_.+\-]++@[A-Za-z0-9\-]++(?:\.[A-Za-z0-9\-]++)++",
             r"(?i:https?)://[^\s<>\"]*[^\s<>\".,:;!?)\]}'’…]",
             r"(?i:www|pic\.twitter)\.[^\s<>\"]*[^\s<>\".,:;!?)\]}'’…]",
-            rf"[@#]+(?:_|[{MARKS}]|[^\W_])+",
+            # Possessive, and only from the first sign of a run on: or a long run would be tried from each of its signs.
+            rf"(?<![@#])[@#]++(?:_|[{MARKS}]|[^\W_])++",
             EMOJI.pattern,
+            r"(?:[^\W\d_]\.){2,}+",
             r"\d+(?:[.,:/]\d+)*(?![^\W\d_])",
             rf"{_LETTERS}(?:['’\-]{_LETTERS})*+",
             rf"[{_CHARS}][{MARKS}]*",
             # What is left: runs of marks ("!!!", ":-)"), and any single thing.
-            rf"(?:(?!{EMOJI.pattern})[^\w\s@#&])+",
+            rf"(?:(?!{EMOJI.pattern}|{_TAG}|<3)[^\w\s@#&])+",
+            r"[@#]++",
             r"\S",
         )
     )
