@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -496,3 +497,21 @@ def test_examples_of_the_docstrings_run(name, minilm, pyplot, capsys):
     assert examples.examples
     runner.run(examples)
     assert runner.failures == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", ["no", None, 2])
+def test_special_tokens_is_true_or_false(tiny_bert_folder, wrong):
+    """Anything else is refused by name."""
+    with pytest.raises(InvalidParameterError, match="The 'special_tokens' parameter of AttentionDisplay must be"):
+        AttentionDisplay.from_estimator(BertEmbedder(tiny_bert_folder), "a good day", special_tokens=wrong)
+
+
+def test_the_embedder_of_a_fitted_search_is_looked_into(tiny_bert_folder):
+    """What a search has found stands for it; and a name alone is told what to do."""
+    pipe = make_pipeline(BertEmbedder(tiny_bert_folder), LogisticRegression())
+    search = GridSearchCV(pipe, {"logisticregression__C": [1.0]}, cv=2)
+    search.fit(["a good day", "a bad day", "good", "bad"], [1, 0, 1, 0])
+    expected = attention("a good day", pipe).weights
+    np.testing.assert_array_equal(attention("a good day", search).weights, expected)
+    with pytest.raises(InvalidParameterError, match=r"A name is a model's: pass BertEmbedder\('some-model'\)"):
+        attention("a good day", "some-model")

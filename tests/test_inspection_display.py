@@ -227,7 +227,7 @@ def test_nothing_of_the_users_is_markup(text, target, predicted):
 
 def test_html_says_class_method_and_numbers():
     """Head, titles of the words and legend hold what is explained, how, and by how much."""
-    source = make("Not bad <b>", [1.5, -0.75, 0, 0.1, 0], target="<x>", predicted="&y")._repr_html_()
+    source = make("Not bad <b>", [1.5, -0.75, 0], target="<x>", predicted="&y")._repr_html_()
     assert "&lt;x&gt;" in source
     assert "predicted is" in source
     assert "&amp;y" in source

@@ -33,7 +33,7 @@ from skbert.inspection._by_gradients import gather
 from skbert.inspection._cases import Case, words_of
 from skbert.inspection._gradients import PieceAttributions
 from skbert.inspection._leave_one_out import without
-from skbert.inspection._subject import Origin
+from skbert.inspection._subject import trace_items
 from tests import _compose
 from tests._inputs import CONTAINERS, snapshot
 
@@ -349,7 +349,7 @@ def slow_places(words, spans):
 def test_each_piece_goes_to_the_word_it_covers_most(sides, cleaned, data):
     """As by trying all words; the sum of what the words get is that of the pieces, on each side."""
     item = sides[0] if len(sides) == 1 else tuple(sides)
-    origins = tuple(Origin.of(side, [TextCleaner()] if cleaned else []) for side in sides)
+    origins = tuple(trace_items([side], [TextCleaner()] if cleaned else [])[0][0] for side in sides)
     spans, of_side = [], []
     for side, origin in enumerate(origins):
         ends = st.integers(0, len(origin.text))
@@ -377,7 +377,7 @@ def test_each_piece_goes_to_the_word_it_covers_most(sides, cleaned, data):
 def test_white_space_alone_counts_as_a_word_where_there_is_no_other():
     """A tokenizer that has pieces for white space loses nothing of the sum."""
     pieces = PieceAttributions(np.array([0.5, 0.25]), np.array([[0, 1], [1, 3]]), np.zeros(2, np.int8), 1.0, 0.25, 8)
-    found = gather(Case("   ", 0, 0, (), 1.0), (Origin.of("   ", []),), pieces)
+    found = gather(Case("   ", 0, 0, (), 1.0), trace_items(["   "], [])[0], pieces)
     assert found.words == (Word("   ", 0, 3, 0),)
     assert found.values.tolist() == [0.75]
 
@@ -600,3 +600,44 @@ def test_what_is_no_text_is_refused(bag, X):
     """As everywhere else, under the name of explain."""
     with pytest.raises(TextInputError):
         explain(X, bag)
+
+
+def test_a_frame_that_is_not_read_by_rows_is_refused(bag):
+    """A vectoriser sees the names of columns in a frame; that they may be as many as rows does not hide it."""
+    for frame in (pd.DataFrame({"good": ["it was bad"]}), pd.DataFrame({"good": ["it was bad", "good", "bad"]})):
+        with pytest.raises(
+            TextInputError, match=r"answers for 1: it does not read a DataFrame row by row.*X\['text'\]"
+        ):
+            explain(frame, bag)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "A film.<br /><br />I <i>loved</i> it",
+            ["A", "film", ".", "<br />", "<br />", "I", "<i>", "loved", "</i>", "it"],
+        ),
+        ("<3 <33 a<b 1 < 2 > 0", ["<3", "<33", "a", "<", "b", "1", "<", "2", ">", "0"]),
+        ("the U.S.A. and a.b+c@d.co.uk, end.", ["the", "U.S.A.", "and", "a.b+c@d.co.uk", ",", "end", "."]),
+        ("@@bob #tag # @ ### !!!#tag a##b x@y", [*"@@bob #tag # @ ### !!! #tag a ##b x @y".split()]),
+        ("don't well-known 3.5% 1,000 &amp; 4th", [*"don't well-known 3.5 % 1,000 &amp; 4th".split()]),
+        (
+            "\U0001f44d\U0001f3fd\U0001f468\u200d\U0001f469\u200d\U0001f467 :-) \u5317\u4eac",
+            ["\U0001f44d\U0001f3fd", "\U0001f468\u200d\U0001f469\u200d\U0001f467", ":-)", "\u5317", "\u4eac"],
+        ),
+    ],
+    ids=["tags", "hearts", "dots", "handles", "marks", "emoji"],
+)
+def test_words_are_what_a_reader_sees_as_one(text, words):
+    """Tags, addresses, abbreviations, handles, entities and emoji are one word each, and full stops keep from them."""
+    assert [word.word for word in words_of(text)] == words
+
+
+@pytest.mark.parametrize(
+    "unit", ["#", "@#", "<a", "<", "a.", "a", "a.b-", "x@", "&", "1.", "<br ", "!<", "don'", "http://"]
+)
+def test_words_of_a_long_run_are_found_and_hold_all_of_it(unit):
+    """Runs that could begin a word at each of their characters have words too, which hold them whole."""
+    text = unit * 20_000
+    assert "".join(word.word for word in words_of(text)) == text.replace(" ", "")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from skbert import BertEmbedder, BertSentimentClassifier, TextCleaner
 from skbert._engine.normal import NormalText
+from skbert._engine.reading import Reader, _joins
 from skbert._engine.sources import resolve_model
 from skbert.exceptions import InvalidParameterError, TextInputError, TruncationWarning
 from skbert.inspection import token_embeddings, tokenize, word_embeddings
@@ -192,8 +194,10 @@ def test_cuts_are_told_as_transform_tells_them(tiny_bert_folder):
         warnings.simplefilter("error")
         for long_texts in ("truncate", "head_tail", "chunk"):
             token_embeddings(X, BertEmbedder(tiny_bert_folder, max_length=10, long_texts=long_texts))
-    with pytest.raises(TextInputError, match="takes single texts"):
-        token_embeddings([("a", "bad " * 30)], BertEmbedder(tiny_bert_folder, max_length=10, long_texts="chunk"))
+    with pytest.raises(TextInputError, match="takes single texts, and the pair in row 1 of X, of 1 and 30 tokens"):
+        token_embeddings(
+            [("a", "bad"), ("a", "bad " * 30)], BertEmbedder(tiny_bert_folder, max_length=10, long_texts="chunk")
+        )
 
 
 def test_classifiers_and_pipelines(tiny_bert_folder):
@@ -462,9 +466,34 @@ def test_parts_of_a_normalised_text_are_found_together_as_alone(text, data):
                 assert normal.locate([(start, end)]).tolist() == [span]
                 first, last = chars[start, 0], chars[start:end, 1].max()
                 assert span[0] <= first <= last <= span[1]
-                # At most characters that normalisation drops, at the ends of the text.
-                around = text[span[0] : first] + text[last : span[1]]
+                # At most characters that normalisation drops, at the ends of the text, or makes one with those before.
+                around = "".join(char for char in text[span[0] : first] + text[last : span[1]] if not _joins(char))
                 assert not NormalText(around, normalizer, lowercase).text
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_text_is_read_in_parts_with_the_same_pieces_and_places(tiny_model, family, monkeypatch):
+    """Read 200 characters at a time, texts have the pieces and spans that they have when they are read whole."""
+    reader = Reader(resolve_model(tiny_model(family)))
+    texts = [
+        " ".join(["the bat flies, \u00e9t\u00e9 \U0001f602 e\u0301\u0301 now!", "\u5317\u4eac  it"] * 40),
+        "a bat\n" * 90,
+    ]
+    whole = reader.read(texts, prompt="so: ", max_length=40, long_texts="chunk")
+    monkeypatch.setattr("skbert._engine.pieces._LONG", 200)
+    monkeypatch.setattr("skbert._engine.reading._TRIMMED", 7)
+    calls = []
+    encode = reader.backend.encode
+    monkeypatch.setattr(
+        reader, "backend", SimpleNamespace(encode=lambda text, **kw: calls.append(len(text)) or encode(text, **kw))
+    )
+    in_parts = reader.read(texts, prompt="so: ", max_length=40, long_texts="chunk")
+    monkeypatch.undo()
+    assert (max(calls) <= 250) == reader._maker.can_cut
+    for one, other in zip(whole, in_parts, strict=True):
+        np.testing.assert_array_equal(one.ids, other.ids)
+        np.testing.assert_array_equal(one.spans, other.spans)
+        np.testing.assert_array_equal(one.in_prompt, other.in_prompt)
 
 
 # -- what the issue asks for -------------------------------------------------------------------------------------
