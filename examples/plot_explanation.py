@@ -110,7 +110,7 @@ ExplanationDisplay.from_estimator(model, disappointed, method="leave_one_out", t
 # Two ways to ask
 # ---------------
 # Leaving a word out asks what the model would say of another text, one that has a gap. Integrated gradients [1]_ walk
-# from the same text with every piece masked to the text itself, and share out the whole way: their numbers sum to
+# from the same text with padding for its words to the text itself, and share out the whole way: their numbers sum to
 # the difference of the log-odds between the two. They need a classifier whose gradients can be had, which
 # :class:`~skbert.BertSentimentClassifier` is. Where both name the same words, trust is better founded; where they
 # differ, neither is the truth.

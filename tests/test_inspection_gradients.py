@@ -113,12 +113,12 @@ def test_an_independent_walk_gives_the_same_parts(tiny_bert_folder):
     found = integrated_gradients(classifier, TEXTS, targets)
     for text, target, parts in zip(TEXTS, targets, found, strict=True):
         ids = tokenizer(text, return_tensors="pt").input_ids
-        masked = torch.full_like(ids, tokenizer.mask_token_id)
-        masked[0, 0], masked[0, -1] = ids[0, 0], ids[0, -1]
-        way = words(ids) - words(masked)
+        blank = torch.full_like(ids, tokenizer.pad_token_id)
+        blank[0, 0], blank[0, -1] = ids[0, 0], ids[0, -1]
+        way = words(ids) - words(blank)
         total = torch.zeros(ids.shape[1])
         for step in range(500):
-            point = (words(masked) + (step + 0.5) / 500 * way).requires_grad_()
+            point = (words(blank) + (step + 0.5) / 500 * way).requires_grad_()
             vector = model(inputs_embeds=point).last_hidden_state.mean(dim=1)
             (slope,) = torch.autograd.grad(log_odds(head, vector, torch.tensor([target])).sum(), point)
             total += (slope * way).sum(dim=2)[0] / 500

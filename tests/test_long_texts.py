@@ -22,7 +22,7 @@ from skbert._embedder.counting import count_tokens
 from skbert._engine import pieces as pieces_module
 from skbert._engine.chunks import Chunks
 from skbert._engine.encoder import Encoder
-from skbert._engine.loading import load_tokenizer, load_tokenizer_and_ids
+from skbert._engine.loading import load_tokenizer, load_tokenizer_and_unknown
 from skbert._engine.pieces import PieceMaker, can_cut
 from skbert._engine.sources import resolve_model
 from skbert._engine.spec import Unit
@@ -362,10 +362,10 @@ def test_the_report_counts_a_long_text_in_parts(tiny_bert_folder, monkeypatch):
     text = " ".join([*WORDS * 10, "😂", *WORDS * 5, "😂"])
     embedder = embedder_of(tiny_bert_folder, long_texts="chunk", prompt="so: ")
     expected = count_tokens(embedder, [text, SHORT])
-    backend, unknown = load_tokenizer_and_ids(resolve_model(tiny_bert_folder))
+    backend, unknown = load_tokenizer_and_unknown(resolve_model(tiny_bert_folder))
     watched = Watched(backend)
     big_enough(monkeypatch, long=100, chars=1_000)
-    monkeypatch.setattr("skbert._engine.loading.load_tokenizer_and_ids", lambda files: (watched, unknown))
+    monkeypatch.setattr("skbert._engine.loading.load_tokenizer_and_unknown", lambda files: (watched, unknown))
     found = count_tokens(embedder, [text, SHORT])
     assert found.pieces.tolist() == expected.pieces.tolist() == [len(WORDS) * 15 + 2 + 2, len(SHORT.split()) + 2]
     assert found.unknown.tolist() == expected.unknown.tolist() == [2, 0]

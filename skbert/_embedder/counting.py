@@ -61,9 +61,9 @@ def count_tokens(embedder: Any, items: Sequence[str | tuple[str, str]]) -> Token
     check_params(embedder)
     files = embedder._resolve()
     max_length, prompt = token_limit(embedder, files), prompt_of(embedder, files)
-    from skbert._engine.loading import load_tokenizer_and_ids, probe_template  # transformers takes a second
+    from skbert._engine.loading import load_tokenizer_and_unknown, probe_template  # transformers takes a second
 
-    backend, (unknown_id, _) = load_tokenizer_and_ids(files)
+    backend, unknown_id = load_tokenizer_and_unknown(files)
     template = probe_template(backend, files)
     different = {item: place for place, item in enumerate(dict.fromkeys(items))}
     has_pairs = any(not isinstance(item, str) for item in different)

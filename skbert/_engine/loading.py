@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import transformers
@@ -20,31 +20,24 @@ from skbert.exceptions import ModelFilesError
 __all__ = [
     "load_model",
     "load_tokenizer",
-    "load_tokenizer_and_ids",
+    "load_tokenizer_and_unknown",
     "probe_template",
     "quiet_transformers",
 ]
 
 
-class SpecialIds(NamedTuple):
-    """Ids of the pieces that stand for what a tokenizer does not know and for what is hidden, where it has them."""
-
-    unknown: int | None
-    mask: int | None
-
-
 def load_tokenizer(files: ModelFiles) -> Any:
-    return load_tokenizer_and_ids(files)[0]
+    return load_tokenizer_and_unknown(files)[0]
 
 
-def load_tokenizer_and_ids(files: ModelFiles) -> tuple[Any, SpecialIds]:
-    """Return the fast tokenizer, and the ids of special pieces that it does not know of itself."""
+def load_tokenizer_and_unknown(files: ModelFiles) -> tuple[Any, int | None]:
+    """Return the fast tokenizer, and the id of the piece that stands for what it does not know, if it has one."""
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 files.folder, local_files_only=True, trust_remote_code=False
             )
-            special = SpecialIds(tokenizer.unk_token_id, tokenizer.mask_token_id)
+            unknown = tokenizer.unk_token_id
     except Exception as error:
         msg = f"The tokenizer in {str(files.folder)!r} cannot be used: {type(error).__name__}: {reason_of(error)}"
         raise ModelFilesError(msg) from error
@@ -57,7 +50,7 @@ def load_tokenizer_and_ids(files: ModelFiles) -> tuple[Any, SpecialIds]:
         raise ModelFilesError(msg)
     backend.no_padding()
     backend.no_truncation()
-    return backend, special
+    return backend, unknown
 
 
 def probe_template(backend: Any, files: ModelFiles) -> Template:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from skbert._engine.loading import load_tokenizer_and_ids, probe_template
+from skbert._engine.loading import load_tokenizer_and_unknown, probe_template
 from skbert._engine.normal import BLANK_SIGN, NormalText, before_lowering
 from skbert._engine.pieces import PieceMaker
 from skbert._engine.room import check_room
@@ -100,13 +100,11 @@ class Reader:
     backend : tokenizers.Tokenizer
     unknown_id : int or None
         Of the piece that stands for what the tokenizer does not know.
-    mask_id : int or None
-        Of the piece that stands for a hidden one.
     template : Template
     """
 
     def __init__(self, files: ModelFiles) -> None:
-        self.backend, (self.unknown_id, self.mask_id) = load_tokenizer_and_ids(files)
+        self.backend, self.unknown_id = load_tokenizer_and_unknown(files)
         self.template: Template = probe_template(self.backend, files)
         self._lowercase = files.settings.lowercase
         self._maker = PieceMaker(self.backend)

@@ -102,14 +102,13 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
 
     *Integrated gradients* sum to `log_odds` minus `baseline_log_odds` within
     2 % of max(1, that difference), steps doubling until they do. The baseline
-    is the text with the tokenizer's mask piece in place of each of its pieces
-    (padding, where it has none); a prompt and special tokens stay. Each piece
-    of the tokenizer belongs to the word whose characters it covers most. White
-    space that a tokenizer has pieces for counts as a word where a text has no
-    other.
+    is the text with the word embedding of padding for each of its pieces; a
+    prompt and special tokens stay. Each piece of the tokenizer belongs to the
+    word whose characters it covers most. White space that a tokenizer has
+    pieces for counts as a word where a text has no other.
 
-    *Cost.* Leaving one out, a text of n words costs n passes, each different
-    variant one: for 100 tweets of 20 words and four layers of all-MiniLM-L6-v2
+    *Cost.* Leaving one out, a text of n words costs n passes over texts of
+    n - 1 words, so that the time grows with the square of its length: for 100 tweets of 20 words and four layers of all-MiniLM-L6-v2
     13 processor seconds. Gradients cost some 20 to 250 passes whatever the
     number of words, for the same tweets 76 processor seconds. Variants are
     packed as all texts are, not stored, and made in calls of at most 4,096, so

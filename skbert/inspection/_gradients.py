@@ -2,9 +2,9 @@
 
 Sundararajan, Taly and Yan (2017): go in a straight line from a baseline to the text, add the gradients up on the way,
 and multiply them with the distance. The parts then sum to the difference between the ends. The line runs through the
-word embeddings. At the baseline each piece of the text is the tokenizer's mask piece (the padding piece where it has
-none), so the question is what the words add to a text of as many unknown words. Special tokens, the prompt, positions
-and segments are the text's own all along, so that nothing of the difference falls to them.
+word embeddings. At the baseline each piece of the text has that of padding: the piece that says nothing, and that every
+model has. Special tokens, the prompt, positions and segments are the text's own all along, so that nothing of the
+difference falls to them.
 """
 
 from __future__ import annotations
@@ -162,8 +162,7 @@ class _Lines:
         self._normalize = reader.options.normalize
         self._budget = _budget(reader)
         self._tokens = np.array([sum(len(one.ids) for one in reading.sequences) for reading in readings])
-        mask = reader.reader.mask_id
-        self._baseline = np.array(self._plain.pad_id if mask is None else mask)
+        self._baseline = np.array(self._plain.pad_id)
         self.ends = np.full((2, len(readings)), np.nan)
 
     @property
