@@ -108,15 +108,17 @@ def explain(X: Any, estimator: Any, *, method: str = "auto", target: Any = None)
     pieces for counts as a word where a text has no other.
 
     *Cost.* Leaving one out, a text of n words costs n passes over texts of
-    n - 1 words, so that the time grows with the square of its length: for 100 tweets of 20 words and four layers of all-MiniLM-L6-v2
-    13 processor seconds. Gradients cost some 20 to 250 passes whatever the
-    number of words, for the same tweets 76 processor seconds. Variants are
+    n - 1 words, so that the time grows with the square of its length: 7
+    seconds for 100 tweets of 20 words, with four layers of all-MiniLM-L6-v2
+    on two CPU cores. Gradients cost some 20 to 130 passes, now and then more,
+    whatever the number of words: 23 seconds for the same tweets. Variants are
     packed as all texts are, not stored, and made in calls of at most 4,096, so
     that the memory is bounded. Steps that work in other threads or processes
     (``n_jobs``) store them after all.
 
     *Exactness.* In float32 an explanation does not depend on the texts beside
-    it beyond 1e-5. In bfloat16 the numbers were off by some
+    it beyond 1e-5 (gradients whose sum is just at its bound may take twice the
+    steps, and differ within it). In bfloat16 the numbers were off by some
     hundredths of the largest one; an embedder with ``dtype="float32"`` avoids
     that.
 
