@@ -1,4 +1,4 @@
-"""Every example runs from end to end, as a reader would run it. The demo has tests of its own (test_demo.py)."""
+"""Every example runs from end to end, as a reader would run it; some have tests of their own, of what they print."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(path for path in FOLDER.glob("plot_*.py") if path.name != "plot_tweet_sentiment.py")
+# Run in test_inspection_display.py and test_inspection_words.py.
+RUN_ELSEWHERE = {"plot_explanation", "plot_words_in_context"}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if path.stem not in RUN_ELSEWHERE], ids=lambda path: path.stem
+)
 def test_an_example_runs_from_end_to_end(path, minilm, tmp_path):
     """In an interpreter of its own it ends well, prints something, warns of nothing, and leaves no file."""
     folder, home = tmp_path / "empty", tmp_path / "matplotlib"
