@@ -12,12 +12,11 @@ from skbert._engine.batching import plan_batches
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.encode import EncodeOptions
 from skbert._engine.registry import get_encoder, get_plain, get_reader
+from skbert._engine.room import refuse_long, warn_of_cuts
 from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec
 from skbert._engine.table import SequenceTable
 from skbert._params import check_params
-from skbert._warnings import warn
-from skbert.exceptions import TextInputError, TruncationWarning
 
 if TYPE_CHECKING:  # it imports transformers, which takes a second
     from skbert._engine.reading import Reader, Reading
@@ -79,19 +78,9 @@ class TextReader:
         if not cut:
             return
         row, n_cut = next(iter(cut.items()))
-        limit = f"longer than max_length={self.spec.max_length} tokens"
         if self.options.long_texts == "error":
-            msg = (
-                f"Row {row} of X is {limit} by {n_cut:,}, and long_texts='error'. Shorten it, or choose "
-                "long_texts='truncate', 'head_tail' or 'chunk'."
-            )
-            raise TextInputError(msg)
-        msg = (
-            f"{len(cut):,} of {len(readings):,} texts are {limit} and were cut: {sum(cut.values()):,} tokens are lost "
-            f"(row {row} loses {n_cut:,}). Choose long_texts='truncate' to accept this, 'head_tail' or 'chunk' to use "
-            "more of the text, or 'error'."
-        )
-        warn(msg, TruncationWarning)
+            refuse_long(row, n_cut, self.spec.max_length)
+        warn_of_cuts((row, n_cut), len(cut), sum(cut.values()), f"{len(readings):,} texts", self.spec.max_length)
 
     def states(self, readings: Sequence[Reading], layers: Sequence[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Run the model over texts, and yield each text's states as soon as it is whole.

@@ -20,7 +20,7 @@ from skbert._engine.chunks import Chunks
 from skbert._engine.crew import Crew, Task, left_out, raise_and_forget
 from skbert._engine.devices import auto_batch_tokens
 from skbert._engine.registry import get_encoder
-from skbert._engine.room import check_room
+from skbert._engine.room import check_room, refuse_long, warn_of_cuts
 from skbert._engine.shelf import Shelf
 from skbert._engine.sources import ModelFiles
 from skbert._engine.spec import EncoderSpec, Unit
@@ -32,7 +32,6 @@ from skbert.exceptions import (
     DeviceError,
     DeviceWarning,
     TextInputError,
-    TruncationWarning,
 )
 
 if TYPE_CHECKING:
@@ -336,13 +335,9 @@ class _Job:
         if self.options.long_texts == "error":
             self._refuse_long(int(cut[0]))
         if self.options.long_texts == "warn":
-            msg = (
-                f"{len(cut):,} of {len(self.texts):,} different texts are longer than max_length="
-                f"{self.spec.max_length} tokens and were cut: {int(self.cut.sum()):,} tokens are lost (row "
-                f"{self.rows[cut[0]]} loses {self.cut[cut[0]]:,}). Choose long_texts='truncate' to accept this, "
-                "'head_tail' or 'chunk' to use more of the text, or 'error'."
-            )
-            warn(msg, TruncationWarning)
+            first = int(self.rows[cut[0]]), int(self.cut[cut[0]])
+            of = f"{len(self.texts):,} different texts"
+            warn_of_cuts(first, len(cut), int(self.cut.sum()), of, self.spec.max_length)
 
     def _normalize(self) -> None:
         # In slices, so that no second matrix of the output's size is made.
@@ -352,12 +347,7 @@ class _Job:
             part /= np.maximum(lengths, 1e-12)
 
     def _refuse_long(self, place: int) -> None:
-        msg = (
-            f"Row {self.rows[place]} of X is longer than max_length={self.spec.max_length} tokens by "
-            f"{self.cut[place]:,}, and long_texts='error'. Shorten it, or choose long_texts='truncate', 'head_tail' "
-            "or 'chunk'."
-        )
-        raise TextInputError(msg)
+        refuse_long(int(self.rows[place]), int(self.cut[place]), self.spec.max_length)
 
     def _refuse_empty(self, place: int) -> None:
         msg = (

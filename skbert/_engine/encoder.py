@@ -10,6 +10,7 @@ import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence as Rows
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from skbert._engine.tokens import Template, build_sequences
 from skbert.exceptions import ModelFilesError
 
 __all__ = ["Encoder"]
+
+Result = TypeVar("Result")
 
 # Lengths of the at most 6 texts that compare the packed forms with the padded one: unequal ones, a run of equal ones,
 # and one beyond the window of a local layer (64 tokens to each side in ModernBERT).
@@ -131,26 +134,8 @@ class Encoder:
         Where memory is short, the batch is halved until it fits, and later
         batches are kept as small from the start.
         """
-        if self.max_tokens is None or batch.n_tokens <= self.max_tokens or len(batch) == 1:
-            try:
-                vectors = self._run_once(batch, units, first_only)
-            except (RuntimeError, MemoryError) as error:
-                if len(batch) == 1 or not is_out_of_memory(error):
-                    raise
-                self.max_tokens = batch.n_tokens // 2
-            else:
-                with self._count_lock:
-                    self.n_texts += len(batch)
-                return vectors
-            # Out of the handler, so that the failed forward's tensors are gone before the next try.
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-        middle = len(batch) // 2
-        halves = [
-            self.start(batch.take(places), units, first_only=first_only)
-            for places in (np.arange(middle), np.arange(middle, len(batch)))
-        ]
-        return lambda: np.concatenate([vectors() for vectors in halves])
+        parts = self._in_fitting_parts(batch, lambda part: self._run_once(part, units, first_only))
+        return parts[0] if len(parts) == 1 else lambda: np.concatenate([vectors() for vectors in parts])
 
     def token_states(self, batch: SequenceTable, layers: Rows[int]) -> np.ndarray:
         """Run the model over sequences and return the states of each token.
@@ -167,24 +152,34 @@ class Encoder:
         float32 ndarray of shape (n_tokens, n_layers_asked, width)
             Tokens of the sequences end to end.
         """
-        try:
+
+        def run(part: SequenceTable) -> np.ndarray:
             with self._mode():
-                layout, inputs = self._inputs(batch)
-                states = dict(self._states(batch, layout, inputs, set(layers)))
-                found = torch.stack([states[layer].float() for layer in layers], dim=1).cpu().numpy()
-        except (RuntimeError, MemoryError) as error:
-            if len(batch) == 1 or not is_out_of_memory(error):
-                raise
-            self.max_tokens = batch.n_tokens // 2
-        else:
-            with self._count_lock:
-                self.n_texts += len(batch)
-            return found
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+                layout, inputs = self._inputs(part)
+                states = dict(self._states(part, layout, inputs, set(layers)))
+                return torch.stack([states[layer].float() for layer in layers], dim=1).cpu().numpy()
+
+        return np.concatenate(self._in_fitting_parts(batch, run))
+
+    def _in_fitting_parts(self, batch: SequenceTable, run: Callable[[SequenceTable], Result]) -> list[Result]:
+        """Run over a batch, or over halves and theirs where memory is short, and return what came of each in order."""
+        if self.max_tokens is None or batch.n_tokens <= self.max_tokens or len(batch) == 1:
+            try:
+                found = run(batch)
+            except (RuntimeError, MemoryError) as error:
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                self.max_tokens = batch.n_tokens // 2
+            else:
+                with self._count_lock:
+                    self.n_texts += len(batch)
+                return [found]
+            # Out of the handler, so that the failed forward's tensors are gone before the next try.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
         middle = len(batch) // 2
         halves = (np.arange(middle), np.arange(middle, len(batch)))
-        return np.concatenate([self.token_states(batch.take(places), layers) for places in halves])
+        return [result for places in halves for result in self._in_fitting_parts(batch.take(places), run)]
 
     def _run_once(self, batch: SequenceTable, units: Rows[Unit], first_only: bool) -> Callable[[], np.ndarray]:
         layers = {unit.layer for unit in units}
