@@ -16,7 +16,19 @@ import numpy as np
 
 from skbert.exceptions import InvalidParameterError
 
-__all__ = ["Rule", "anything", "boolean", "check_params", "instance", "integer", "none", "one_of", "real", "sequence"]
+__all__ = [
+    "Rule",
+    "anything",
+    "boolean",
+    "check_arguments",
+    "check_params",
+    "instance",
+    "integer",
+    "none",
+    "one_of",
+    "real",
+    "sequence",
+]
 
 
 class Rule(NamedTuple):
@@ -115,11 +127,16 @@ def check_params(estimator: Any, rules: Rules | None = None) -> None:
         Names the first wrong parameter, what it must be, and what it is.
     """
     rules = estimator._parameter_rules if rules is None else rules
+    check_arguments(type(estimator).__name__, {name: getattr(estimator, name) for name in rules}, rules)
+
+
+def check_arguments(owner: str, values: dict[str, Any], rules: Rules) -> None:
+    """Check the arguments of the function or class `owner`, as :func:`check_params` does; `values` has all of them."""
     for name, allowed in rules.items():
-        value = getattr(estimator, name)
+        value = values[name]
         if any(rule.holds(value) for rule in allowed):
             continue
         texts = [rule.text for rule in allowed]
         must = texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
-        msg = f"The {name!r} parameter of {type(estimator).__name__} must be {must}. Got {value!r} instead."
+        msg = f"The {name!r} parameter of {owner} must be {must}. Got {value!r} instead."
         raise InvalidParameterError(msg)

@@ -11,6 +11,7 @@ The tree::
     │   └── FingerprintError                            usable, but not the weights of the fit
     ├── DeviceError (RuntimeError)                      a device cannot be used from this process
     ├── BundleError (ValueError)                        a bundle cannot be written, or is not to be read
+    ├── TargetError (ValueError)                        a folder cannot take the vectors of embed_parquet
     ├── CacheFormatError (ValueError)                   a folder holds vectors that a newer skbert wrote
     └── StateFormatError (ValueError)                   a pickle or bundle that a newer skbert wrote
     SkbertWarning (UserWarning)
@@ -41,6 +42,7 @@ __all__ = [
     "SkbertError",
     "SkbertWarning",
     "StateFormatError",
+    "TargetError",
     "TextInputError",
     "TruncationWarning",
     "ValidationSplitWarning",
@@ -81,6 +83,10 @@ class DeviceError(SkbertError, RuntimeError):
 
 class BundleError(SkbertError, ValueError):
     """An estimator cannot be saved as a bundle, or a folder is no sound one."""
+
+
+class TargetError(SkbertError, ValueError):
+    """A folder holds something else than the vectors that are to be written there."""
 
 
 class CacheFormatError(SkbertError, ValueError):

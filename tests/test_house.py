@@ -45,8 +45,8 @@ LEVELS = {
 OWNERS = {
     "transformers": ("_engine/loading.py", "_engine/sources.py", "_engine/attention.py"),
     "lmdb": ("_store/disk/database.py", "_store/disk/soundness.py"),
-    "filelock": ("_store/disk/",),
-    "ray": ("distributed.py", "distributed/"),
+    "filelock": ("_store/disk/", "distributed/_folders.py"),
+    "ray": ("distributed/",),
     "skops": ("_bundle/parts.py",),
     "safetensors": ("_bundle/bundle.py",),
 }

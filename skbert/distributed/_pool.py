@@ -1,0 +1,101 @@
+"""The parts go through Ray: asked of one worker first, then shared out to a pool of them. Part of ``distributed``.
+
+The pool is Ray Data's, over a Dataset of the parts' descriptions: it replaces workers that die and gives their parts
+to others.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from skbert.distributed._engine import Columns, Engine
+from skbert.distributed._folders import Folders
+from skbert.distributed._manifest import make_request
+from skbert.distributed._parts import Outcome, PartWriter
+from skbert.distributed._sources import Part
+from skbert.distributed._workers import Workers
+from skbert.exceptions import FingerprintError, SkbertError
+
+__all__ = ["ask_worker", "embed"]
+
+
+def ask_worker(ray: Any, workers: Workers, embedder: Any, columns: Columns) -> tuple[Any, bool, int]:
+    """Return the identity of the vectors, as a worker sees it: it may have another device, and other files."""
+    # A process of its own, which ends with the call: else it would stay, with the model.
+    task = ray.remote(**workers.resources(), max_calls=1)(_describe)
+    try:
+        return ray.get(task.remote(embedder, columns, workers.device))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, SkbertError):
+            raise error.cause from None
+        raise
+
+
+def _describe(embedder: Any, columns: Columns, device: str) -> tuple[Any, bool, int]:
+    engine = Engine(embedder, columns, device=device)
+    return *engine.identity(), engine.width
+
+
+def embed(ray: Any, workers: Workers, job: tuple[Any, ...], parts: list[Part]) -> Iterator[Outcome]:
+    """Yield the outcome of each part, as they are finished."""
+    if not parts:
+        return
+    # A block each, so that they are shared out one by one, and told of one by one.
+    dataset = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
+    dataset.context.enable_progress_bars = False  # the bar here counts rows
+    outcomes = dataset.map_batches(
+        _PartWorker,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=workers.pool(ray, in_flight=1, most=len(parts)),
+        fn_constructor_args=job,
+        **workers.resources(),
+    )
+    for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for raw in batch.column("outcome").to_pylist():
+            outcome = pickle.loads(raw)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+
+
+class _PartWorker:
+    """One actor: it writes parts. What goes wrong is returned, and raised by the driver as what it is."""
+
+    def __init__(
+        self, embedder: Any, columns: Columns, workers: Workers, request: dict[str, Any], folders: Folders
+    ) -> None:
+        self._fault: Exception | None = None
+        try:
+            engine = Engine(embedder, columns, device=workers.device, dtype=request["spec"]["dtype"])
+            _check_identity(engine, request, columns)
+            self._writer = PartWriter(
+                engine, columns, folders.base, folders.target, folders.unfinished, workers.batch_size, request
+            )
+        except Exception as error:
+            self._fault = error
+
+    def __call__(self, batch: Any) -> Any:
+        import pyarrow as pa
+
+        try:
+            if self._fault is not None:
+                raise self._fault
+            raw = pickle.dumps(self._writer.write(pickle.loads(batch.column("part")[0].as_py())))
+        except Exception as error:
+            raw = pickle.dumps(error)
+        return pa.table({"outcome": pa.array([raw], pa.binary())})
+
+
+def _check_identity(engine: Engine, request: dict[str, Any], columns: Columns) -> None:
+    own = make_request(*engine.identity(), engine.width, columns, [])
+    if own["spec"] != request["spec"]:
+        differing = [key for key, value in request["spec"].items() if own["spec"][key] != value]
+        msg = (
+            f"A worker on {socket.gethostname()} would make other vectors than the first one: its "
+            f"{', '.join(differing)} differ(s). Put the same model files and the same skbert on all machines."
+        )
+        raise FingerprintError(msg)

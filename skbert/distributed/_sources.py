@@ -1,0 +1,161 @@
+"""Which rows there are to embed: a folder of Parquet files, cut into parts. Part of ``distributed``.
+
+Knows files and pyarrow, and nothing of Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from skbert.distributed._engine import Columns, check_columns
+from skbert.exceptions import TargetError, TextInputError
+
+__all__ = ["Part", "SourceFile", "cut", "list_files", "list_sources", "rows_a_part"]
+
+SUFFIX = ".parquet"
+_FEWEST, _MOST, _PARTS = 1_024, 65_536, 64  # rows a part, and how many parts a small source is cut into
+_READ = 2**22  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceFile:
+    """A file of the source: its path in the folder, and what tells it from another."""
+
+    path: str
+    rows: int
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Rows `start` to `stop` of a source file, which become the file `path` of the target."""
+
+    path: str
+    source: str
+    sha256: str  # of the source file
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        return self.stop - self.start
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a written part says of its origin."""
+        return {"source": self.source, "source_sha256": self.sha256, "start": self.start, "stop": self.stop}
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the paths in a folder of its Parquet files, sorted; links are followed, and hidden files left out.
+
+    Hidden is, as for all that read such folders, what begins with "." or "_".
+    """
+    found = []
+    for name in _walk(folder, frozenset()):
+        path = name.relative_to(folder)
+        if path.suffix == SUFFIX and not any(part.startswith((".", "_")) for part in path.parts):
+            found.append(path.as_posix())
+    return sorted(found)
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    stat = folder.stat()
+    here = (stat.st_dev, stat.st_ino)
+    if here in above:  # a link to a folder above itself
+        return
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), above | {here})
+        else:
+            yield Path(entry.path)
+
+
+def list_sources(source: Path, columns: Columns, known: Iterable[SourceFile] = ()) -> list[SourceFile]:
+    """Return the Parquet files of a folder, or the one file that `source` is, in the order of their parts.
+
+    Parameters
+    ----------
+    source : Path
+    columns : Columns
+        Each file is checked for these.
+    known : iterable of SourceFile
+        Of an earlier run. A file of the same size and time of change is taken
+        to be the same; the others are read whole for their SHA-256.
+
+    Raises
+    ------
+    TextInputError
+        There is no Parquet file, or one cannot be read.
+    InvalidParameterError
+        A file has no such column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder, names = (source.parent, [source.name]) if source.is_file() else (source, [])
+    if not source.exists():
+        msg = (
+            f"The 'source' parameter of embed_parquet must be a folder with Parquet files, or one. {source} is missing."
+        )
+        raise TextInputError(msg)
+    names = names or list_files(folder)
+    if not names:
+        msg = f"The 'source' parameter of embed_parquet must be a folder of *{SUFFIX} files. {source} has none."
+        raise TextInputError(msg)
+    before = {file.path: file for file in known}
+    files = []
+    for name in names:
+        path = folder / name
+        try:
+            with pq.ParquetFile(path) as opened:
+                rows, schema = opened.metadata.num_rows, opened.schema_arrow
+        except (OSError, pa.ArrowException) as error:
+            msg = f"{path} cannot be read as Parquet: {error}. Repair it, or take it out of the source."
+            raise TextInputError(msg) from error
+        check_columns(schema, columns, repr(name))
+        stat = path.stat()
+        old = before.get(name)
+        is_same = old is not None and (old.bytes, old.mtime_ns, old.rows) == (stat.st_size, stat.st_mtime_ns, rows)
+        digest = old.sha256 if old is not None and is_same else _sha256(path)
+        files.append(SourceFile(name, rows, stat.st_size, stat.st_mtime_ns, digest))
+    return files
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def rows_a_part(files: list[SourceFile]) -> int:
+    """Return how many rows a part gets where nobody says: a 64th of all, but 1,024 at least and 65,536 at most."""
+    total = sum(file.rows for file in files)
+    return min(max(-(-total // _PARTS), _FEWEST), _MOST)
+
+
+def cut(files: list[SourceFile], rows: int) -> list[Part]:
+    """Return the parts of files, at most `rows` rows each; a file without rows is one part.
+
+    The names are such that they sort as the files do, so that who reads the
+    target finds the rows in the order of the source.
+    """
+    parts = []
+    for file in files:
+        stem = file.path.removesuffix(SUFFIX)
+        for k, start in enumerate(range(0, max(file.rows, 1), rows)):
+            stop = min(start + rows, file.rows)
+            parts.append(Part(f"{stem}.part-{k:06d}{SUFFIX}", file.path, file.sha256, start, stop))
+    twice = {part.path for part in parts}
+    if len(twice) != len(parts):
+        msg = "Two files of the source would have parts of the same name. Rename one of them."
+        raise TargetError(msg)
+    return parts
