@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 
 from skbert._store.base import StoreInfo, VectorStore
@@ -28,8 +29,8 @@ class _ProcessStore(MemoryStore):
 
     def tally(self, hits: int, misses: int) -> None:
         super().tally(hits, misses)
-        if misses and multiprocessing.parent_process() is not None:  # also in loky's workers
-            self._asked_in_worker = True
+        if misses and not self._asked_in_worker:
+            self._asked_in_worker = _in_worker()
 
     def troubles(self) -> list[str]:
         if self._told or not self._asked_in_worker:
@@ -37,9 +38,24 @@ class _ProcessStore(MemoryStore):
         self._told = True
         return [
             "cache='memory' is one store for each process, and this is a worker process: every worker loads the model "
-            "and embeds its texts again, up to n_jobs times in all. Workers share what they embed in a folder: "
-            "cache='some/folder'."
+            "and embeds its texts again, up to n_jobs times in all. The workers of one machine share what they embed "
+            "in a folder: cache='some/folder'."
         ]
+
+
+def _in_worker() -> bool:
+    """Say whether this process is a worker of joblib's: loky's, multiprocessing's, Dask's, or one of Ray's pool."""
+    if multiprocessing.parent_process() is not None:
+        return True
+    # Ray starts its workers itself. One of the pool has both modules, and so has the process that asks the pool, but it
+    # is no actor. Ray is asked only where it is there and at work already: a question may start it.
+    ray = sys.modules.get("ray")
+    if ray is None or "ray.util.multiprocessing.pool" not in sys.modules or not ray.is_initialized():
+        return False
+    try:
+        return ray.get_runtime_context().get_actor_id() is not None
+    except Exception:  # through Ray Client, or in a Ray to come: a warning is not worth an error
+        return False
 
 
 def open_store(cache: Cache) -> VectorStore | None:

@@ -151,6 +151,7 @@ def embed_dataset(
         ray,
         last.device,
         _NAME,
+        has_readers=True,
         num_gpus=num_gpus,
         num_cpus=num_cpus,
         concurrency=concurrency,

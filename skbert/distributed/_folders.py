@@ -55,6 +55,7 @@ class Folders:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folders and keep other runs out of them; in the end nothing unfinished is left."""
+        is_new = not self.target.exists()
         self.target.mkdir(parents=True, exist_ok=True)
         self.unfinished.mkdir(parents=True, exist_ok=True)
         if self.target.stat().st_dev != self.unfinished.stat().st_dev:
@@ -76,6 +77,9 @@ class Folders:
             self._clear()
             shutil.rmtree(self.unfinished, ignore_errors=True)
             lock.release()
+            if is_new:
+                with contextlib.suppress(OSError):  # not empty
+                    self.target.rmdir()
 
     def _clear(self) -> None:
         for path in self.unfinished.glob("*.parquet"):

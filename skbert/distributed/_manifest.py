@@ -12,6 +12,7 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import joblib
@@ -51,8 +52,18 @@ def make_request(spec: EncoderSpec, normalize: bool, width: int, columns: Column
         "output_column": columns.output,
         "output_dtype": columns.dtype,
         "steps": [type(step).__name__ for step in before],
-        "steps_digest": joblib.hash(before) if before else None,
+        "steps_digest": _digest(before) if before else None,
     }
+
+
+def _digest(steps: list[Any]) -> str:
+    """Return a digest of estimators: parameters, what they learnt, and functions by name, or else by their code."""
+    try:
+        return str(joblib.hash(steps))
+    except PicklingError:  # a lambda, or a function inside another
+        from ray import cloudpickle
+
+        return str(joblib.hash(cloudpickle.dumps(steps)))
 
 
 class Manifest:

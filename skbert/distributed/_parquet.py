@@ -1,7 +1,7 @@
 """embed_parquet: a folder of Parquet files with texts becomes one with vectors. Part of ``distributed``.
 
-The parts go through a pool of Ray Data's as a Dataset of their descriptions: Ray shares them out, replaces workers that
-die and gives their parts to others. What is written, and when it counts as finished, is decided in ``_parts``.
+The parts go through a pool of Ray Data's as a Dataset of their descriptions: Ray shares them out, and starts workers
+that die again. What is written, and when it counts as finished, is decided in ``_parts``.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def embed_parquet(
     parts = cut(files, rows)
     old = folders.superseded(files, parts)
     with folders.locked(), running_ray(_NAME, num_cpus=_cpus_asked(concurrency, num_cpus)) as ray:
-        workers = plan_workers(ray, last.device, _NAME, **resources)
+        workers = plan_workers(ray, last.device, _NAME, has_readers=False, **resources)
         spec, normalize, width = ask_worker(ray, workers, embedder, columns)
         before = [step for _, step in embedder.steps[:-1]] if isinstance(embedder, Pipeline) else []
         request = make_request(spec, normalize, width, columns, before)

@@ -1,7 +1,6 @@
 """The parts go through Ray: asked of one worker first, then shared out to a pool of them. Part of ``distributed``.
 
-The pool is Ray Data's, over a Dataset of the parts' descriptions: it replaces workers that die and gives their parts
-to others.
+The pool is Ray Data's, over a Dataset of the parts' descriptions: it starts workers that die again, with their parts.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ __all__ = ["ask_worker", "embed"]
 
 def ask_worker(ray: Any, workers: Workers, embedder: Any, columns: Columns) -> tuple[Any, bool, int]:
     """Return the identity of the vectors, as a worker sees it: it may have another device, and other files."""
-    # A process of its own, which ends with the call: else it would stay, with the model.
-    task = ray.remote(**workers.resources(), max_calls=1)(_describe)
+    # Its process, with the model in it, is then free to become one of the pool's.
+    task = ray.remote(**workers.resources())(_describe)
     try:
         return ray.get(task.remote(embedder, columns, workers.device))
     except ray.exceptions.RayTaskError as error:
@@ -46,6 +45,8 @@ def embed(ray: Any, workers: Workers, job: tuple[Any, ...], parts: list[Part]) -
     # A block each, so that they are shared out one by one, and told of one by one.
     dataset = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
     dataset.context.enable_progress_bars = False  # the bar here counts rows
+    if hasattr(dataset.context, "print_on_execution_start"):
+        dataset.context.print_on_execution_start = False
     outcomes = dataset.map_batches(
         _PartWorker,
         batch_size=1,

@@ -37,7 +37,7 @@ class Run:
         kept = len(parts) - len(self.ahead)
         rows = sum(part.rows for part in parts)
         rows_kept = rows - sum(part.rows for part in self.ahead)
-        self._changed = sorted({part.source for part in self.ahead if self._is_stale(part)} | set(old))
+        self._changed = sorted({part.source for part in self.ahead if self._is_stale(part)})
         for part in self.ahead:
             manifest.drop(part.path)
         self._record: dict[str, Any] = {

@@ -55,13 +55,15 @@ class Workers:
         return given | ({"num_cpus": self.num_cpus} if self.num_cpus is not None else {})
 
     def pool(self, ray: Any, *, in_flight: int | None = None, most: int | None = None) -> Any:
-        """Return Ray Data's own pool of these workers, or of at most `most` of them."""
+        """Return Ray Data's own pool of these workers, or of at most `most` of them; each has `in_flight` tasks."""
         most = self.most if most is None else max(1, min(self.most, most))
         least = min(self.least, most)
+        if least < most and in_flight == 1:
+            in_flight = 2  # by a second task that waits Ray Data sees that there is work for more workers
         return ray.data.ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=in_flight)
 
 
-def plan_workers(ray: Any, device: Any, function: str, **given: Any) -> Workers:
+def plan_workers(ray: Any, device: Any, function: str, *, has_readers: bool, **given: Any) -> Workers:
     """Return what the workers are to be.
 
     Parameters
@@ -72,6 +74,8 @@ def plan_workers(ray: Any, device: Any, function: str, **given: Any) -> Workers:
         The parameter of the embedder.
     function : str
         Who asks, for the messages.
+    has_readers : bool
+        Whether tasks of Ray Data read for the workers; on CPUs they need room.
     **given : object
         `num_gpus`, `num_cpus`, `concurrency` and `batch_size` of that function.
     """
@@ -82,6 +86,8 @@ def plan_workers(ray: Any, device: Any, function: str, **given: Any) -> Workers:
     if num_cpus is None and not num_gpus:
         num_cpus = 1
     least, most = _how_many(given["concurrency"], num_gpus, num_cpus, there)
+    if has_readers and not num_gpus and not isinstance(given["concurrency"], tuple):
+        least = 1  # a pool that insists on all CPUs would wait for ever for its readers
     batch_size = given["batch_size"] or _BATCH["cuda" if num_gpus else "cpu"]
     return Workers(device, num_gpus, num_cpus, least, most, batch_size)
 
@@ -121,5 +127,4 @@ def _how_many(concurrency: Any, num_gpus: float, num_cpus: float | None, there: 
         rooms = [there.get("GPU", 0) / num_gpus] if num_gpus else []
         rooms += [there.get("CPU", 0) / num_cpus] if num_cpus else []
         most = max(1, int(min(rooms)))
-    # On CPUs a pool that insists on all of them would wait for ever for the tasks that read its texts.
-    return (int(most) if num_gpus else 1), int(most)
+    return int(most), int(most)
