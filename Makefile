@@ -18,7 +18,7 @@ PYTEST := -n 2 --dist loadfile --durations=10 --durations-min=0.5
 OLDEST_STAMP := $(OLDEST)/.installed
 # What meets scikit-learn, pandas and numpy where their versions differ.
 OLDEST_TESTS := $(addprefix tests/test_,battery.py bundle*.py callbacks.py common*.py compose*.py classifier.py \
-  copies.py embedder.py head*.py inspection*.py packing.py pairs.py report.py safety.py search*.py skops.py sources.py texts.py travel.py)
+  copies.py embedder.py head*.py distributed_command.py distributed_parts.py inspection*.py packing.py pairs.py report.py safety.py search*.py skops.py sources.py texts.py travel.py)
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.11 python3.12 python3.13 python3.14 python)
 # The oldest numpy has no wheels for Python 3.13.
 OLDEST_PYTHONS := $(if $(OLDEST_PYTHON),$(OLDEST_PYTHON),python3.11 python3.12 python3)
@@ -26,7 +26,7 @@ NEW_ENOUGH := (3, 11) <= sys.version_info
 OLD_ENOUGH := (3, 11) <= sys.version_info < (3, 13)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format \
+.PHONY: help demo test test-ray test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format \
   changelog-draft bench bench-gpu bench-plot clean distclean
 
 help:  ## show this list
@@ -35,11 +35,14 @@ help:  ## show this list
 demo: $(STAMP)  ## from raw tweets to sentiment, with pictures, in under two minutes
 	$(RUN) examples/plot_tweet_sentiment.py $(ARGS)
 
-test: $(STAMP)  ## run the tests (those on real data where SKBERT_DATA names its folder)
-	$(RUN) -m pytest $(PYTEST) $(ARGS)
+test: $(STAMP)  ## run the tests but those of test-ray (those on real data where SKBERT_DATA names its folder)
+	$(RUN) -m pytest $(PYTEST) -m "not ray" $(ARGS)
+
+test-ray: $(STAMP)  ## run the tests on a Ray cluster of several processes, which they start and stop
+	$(RUN) -m pytest -m ray --durations=10 --durations-min=5 $(ARGS)
 
 test-oldest: $(OLDEST_STAMP)  ## run what meets scikit-learn, pandas and numpy, with their oldest versions
-	$(OLDEST)/bin/python -m pytest $(PYTEST) $(OLDEST_TESTS) $(ARGS)
+	$(OLDEST)/bin/python -m pytest $(PYTEST) -m "not ray" $(OLDEST_TESTS) $(ARGS)
 
 lint: lint-style lint-docstrings lint-types lint-spelling lint-pins  ## check style, docstrings, types, spelling and pins
 

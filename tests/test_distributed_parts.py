@@ -21,7 +21,7 @@ from skbert.distributed._engine import Columns, Engine  # noqa: E402
 from skbert.distributed._folders import Folders  # noqa: E402
 from skbert.distributed._manifest import Manifest, manifest_path  # noqa: E402
 from skbert.distributed._parts import is_part, read_facts  # noqa: E402
-from skbert.distributed._sources import cut, list_files, list_sources, rows_a_part  # noqa: E402
+from skbert.distributed._sources import cut, list_files, list_sources, rows_a_part, with_digests  # noqa: E402
 from tests._parts import make_texts, make_writer, read_vectors, write_source  # noqa: E402
 
 COLUMNS = Columns("text", "embedding")
@@ -42,10 +42,15 @@ def embedder(tiny_bert_folder):
     return BertEmbedder(tiny_bert_folder, device="cpu", cache=None)
 
 
+def sources(source, columns=COLUMNS, known=()):
+    """Return the files of a source with their digests."""
+    return with_digests(list_sources(source, columns, known), source.parent if source.is_file() else source)
+
+
 def embed_all(embedder, source, target, rows=32, columns=COLUMNS, batch_size=20):
     """Write all parts, and return them with their request and outcomes."""
     writer, request = make_writer(embedder, source, target, columns, batch_size=batch_size)
-    parts = cut(list_sources(source, columns), rows)
+    parts = cut(sources(source, columns), rows)
     return parts, request, [writer.write(part) for part in parts]
 
 
@@ -175,7 +180,7 @@ def test_float16_does_not_turn_large_values_into_infinity(embedder, tmp_path, mo
     vectors[2, 5] = -7e4
     writer, _ = make_writer(embedder, tmp_path / "source", tmp_path / "target", Columns("text", "v", dtype="float16"))
     monkeypatch.setattr(BertEmbedder, "transform", lambda self, X: vectors)
-    (part,) = cut(list_sources(tmp_path / "source", COLUMNS), 10)
+    (part,) = cut(sources(tmp_path / "source"), 10)
     with pytest.raises(ValueError, match=r"row 2 .*70000.*float16.*output_dtype='float32'"):
         writer.write(part)
 
@@ -239,7 +244,7 @@ def test_a_source_that_changes_under_way_is_told(embedder, tmp_path):
     """Fewer rows than there were is no part."""
     write_source(tmp_path / "source", {"a.parquet": 20})
     writer, _ = make_writer(embedder, tmp_path / "source", tmp_path / "target")
-    (part,) = cut(list_sources(tmp_path / "source", COLUMNS), 100)
+    (part,) = cut(sources(tmp_path / "source"), 100)
     write_source(tmp_path / "source", {"a.parquet": 12})
     with pytest.raises(TargetError, match=r"'a\.parquet' has changed while it was embedded"):
         writer.write(part)
@@ -333,7 +338,7 @@ def test_a_target_with_other_files_is_left_alone(embedder, tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     write_source(source, {"a.parquet": 40, "b.parquet": 10})
     embed_all(embedder, source, target, 20)
-    files = list_sources(source, COLUMNS)
+    files = sources(source)
     folders = Folders.of(source, target)
     assert folders.superseded(files, cut(files, 20)) == []
     with pytest.raises(TargetError, match=r"2 file\(s\) of other rows.*rows_per_part.*a\.part-000001"):
@@ -345,22 +350,22 @@ def test_a_target_with_other_files_is_left_alone(embedder, tmp_path):
         folders.superseded(files, cut(files, 20))
     (target / "mine.parquet").unlink()
     write_source(source, {"a.parquet": 15}, seed=1)
-    files = list_sources(source, COLUMNS)
+    files = sources(source)
     assert folders.superseded(files, cut(files, 20)) == ["a.part-000001.parquet"], "of what the file was"
 
 
 def test_a_source_file_is_known_by_size_and_time_or_else_by_content(tmp_path):
     """A copy with another time is the same file; another text in it makes it another."""
     write_source(tmp_path, {"a.parquet": 9})
-    (file,) = list_sources(tmp_path, COLUMNS)
+    (file,) = sources(tmp_path)
     believed = type(file)(**{**vars(file), "sha256": "as it was"})
-    assert list_sources(tmp_path, COLUMNS, [believed]) == [believed], "not read again"
+    assert sources(tmp_path, COLUMNS, [believed]) == [believed], "not read again"
     content = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(content)
-    (touched,) = list_sources(tmp_path, COLUMNS, [believed])
+    (touched,) = sources(tmp_path, COLUMNS, [believed])
     assert touched.sha256 == file.sha256
     write_source(tmp_path, {"a.parquet": 9}, seed=5)
-    assert list_sources(tmp_path, COLUMNS, [file])[0].sha256 != file.sha256
+    assert sources(tmp_path, COLUMNS, [file])[0].sha256 != file.sha256
 
 
 def test_a_manifest_of_others_is_refused(tmp_path):

@@ -136,7 +136,9 @@ def faults(path: str, source: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             found.append(f"{path}:{node.lineno}: star import; name what is needed.")
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+        is_command = path.endswith("__main__.py")
+        is_print = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        if is_print and not is_command:
             found.append(f"{path}:{node.lineno}: print; return it, warn, or show it with tqdm.")
     return found
 

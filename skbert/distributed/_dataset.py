@@ -125,11 +125,12 @@ def embed_dataset(
     >>> import ray
     >>> from skbert import BertEmbedder
     >>> from skbert.distributed import embed_dataset
-    >>> texts = ray.data.from_items([{"text": "what a debate"}])  # doctest: +SKIP
-    >>> embedded = embed_dataset(
-    ...     texts, BertEmbedder("all-MiniLM-L6-v2"), text_column="text"
-    ... )  # doctest: +SKIP
-    >>> embedded.write_parquet("vectors")  # doctest: +SKIP
+    >>> texts = ray.data.from_items([{"id": 7, "text": "What a debate!"}])
+    >>> embedder = BertEmbedder("all-MiniLM-L6-v2")
+    >>> embedded = embed_dataset(texts, embedder, text_column="text", concurrency=1)
+    >>> row = embedded.take(1)[0]  # only now is there work
+    >>> row["id"], len(row["embedding"])
+    (7, 384)
     """
     ray = import_ray(_NAME)
     if not isinstance(dataset, ray.data.Dataset):

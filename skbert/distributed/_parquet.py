@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from typing import Any
 
 from sklearn.pipeline import Pipeline
@@ -18,9 +19,9 @@ from skbert.distributed._dataset import COLUMN_RULES
 from skbert.distributed._engine import Columns, embedder_of
 from skbert.distributed._folders import Folders
 from skbert.distributed._manifest import Manifest, make_request
-from skbert.distributed._pool import ask_worker, embed
+from skbert.distributed._pool import ask_worker, digest_on_ray, embed
 from skbert.distributed._run import Run
-from skbert.distributed._sources import cut, list_sources, rows_a_part
+from skbert.distributed._sources import cut, list_sources, rows_a_part, with_digests
 from skbert.distributed._workers import RULES, plan_workers
 from skbert.exceptions import TargetError
 
@@ -134,8 +135,8 @@ def embed_parquet(
     *Cost.* Vectors go from the worker to the file, never through Ray. A worker
     holds the weights, one batch, and up to 64 MB of vectors, whatever the size
     of the data. At the start the source is read once for the SHA-256 of its
-    files (about 1 GB a second); later runs trust files of the same size and
-    time of change. Starting Ray and the workers takes 10 to 20 seconds.
+    files, by all CPUs (about 1 GB a second each); later runs trust files of
+    the same size and time of change. Starting Ray and the workers takes 10 to 20 seconds.
 
     *Which vectors.* Those of ``embedder.transform``, in float32 within 1e-5.
     All workers compute in the dtype of the first; one that has other weights
@@ -150,13 +151,23 @@ def embed_parquet(
 
     Examples
     --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
     >>> from skbert import BertEmbedder
     >>> from skbert.distributed import embed_parquet
-    >>> manifest = embed_parquet(  # doctest: +SKIP
-    ...     "tweets", "vectors", BertEmbedder("all-MiniLM-L6-v2"), text_column="text"
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> tweets = pd.DataFrame({"text": ["What a debate!", "Nothing new."], "id": [7, 8]})
+    >>> tweets.to_parquet(folder / "tweets.parquet")
+    >>> embedder = BertEmbedder("all-MiniLM-L6-v2")
+    >>> vectors = folder / "vectors"
+    >>> manifest = embed_parquet(
+    ...     folder / "tweets.parquet", vectors, embedder, text_column="text", progress=False
     ... )
-    >>> manifest["counts"]["rows_finished"]  # doctest: +SKIP
-    13871
+    >>> manifest["counts"]["rows_finished"], manifest["request"]["width"]
+    (2, 384)
+    >>> pd.read_parquet(vectors).columns.tolist()
+    ['text', 'id', 'embedding']
     """
     import_ray(_NAME)
     last = embedder_of(embedder, _NAME)
@@ -181,9 +192,10 @@ def embed_parquet(
     manifest = Manifest.read(folders.target)
     files = list_sources(folders.source, columns, manifest.sources())
     rows = _rows(rows_per_part, manifest, rows_a_part(files))
-    parts = cut(files, rows)
-    old = folders.superseded(files, parts)
     with folders.locked(), running_ray(_NAME, num_cpus=_cpus_asked(concurrency, num_cpus)) as ray:
+        files = with_digests(files, folders.base, partial(digest_on_ray, ray))
+        parts = cut(files, rows)
+        old = folders.superseded(files, parts)
         workers = plan_workers(ray, last.device, _NAME, has_readers=False, **resources)
         spec, normalize, width = ask_worker(ray, workers, embedder, columns)
         before = [step for _, step in embedder.steps[:-1]] if isinstance(embedder, Pipeline) else []

@@ -8,17 +8,18 @@ from __future__ import annotations
 import pickle
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from skbert.distributed._engine import Columns, Engine
 from skbert.distributed._folders import Folders
 from skbert.distributed._manifest import make_request
 from skbert.distributed._parts import Outcome, PartWriter
-from skbert.distributed._sources import Part
+from skbert.distributed._sources import Part, sha256_of
 from skbert.distributed._workers import Workers
 from skbert.exceptions import FingerprintError, SkbertError
 
-__all__ = ["ask_worker", "embed"]
+__all__ = ["ask_worker", "digest_on_ray", "embed"]
 
 
 def ask_worker(ray: Any, workers: Workers, embedder: Any, columns: Columns) -> tuple[Any, bool, int]:
@@ -31,6 +32,12 @@ def ask_worker(ray: Any, workers: Workers, embedder: Any, columns: Columns) -> t
         if isinstance(error.cause, SkbertError):
             raise error.cause from None
         raise
+
+
+def digest_on_ray(ray: Any, paths: list[Path]) -> list[str]:
+    """Return the SHA-256 of files, which as many tasks read as there are CPUs: of terabytes it takes its time."""
+    task = ray.remote(num_cpus=1)(sha256_of)
+    return ray.get([task.remote(path) for path in paths])
 
 
 def _describe(embedder: Any, columns: Columns, device: str) -> tuple[Any, bool, int]:

@@ -8,14 +8,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from skbert.distributed._engine import Columns, check_columns
 from skbert.exceptions import TargetError, TextInputError
 
-__all__ = ["Part", "SourceFile", "cut", "list_files", "list_sources", "rows_a_part"]
+__all__ = [
+    "Part",
+    "SourceFile",
+    "cut",
+    "list_files",
+    "list_sources",
+    "rows_a_part",
+    "sha256_of",
+    "with_digests",
+]
 
 SUFFIX = ".parquet"
 _FEWEST, _MOST, _PARTS = 1_024, 65_536, 64  # rows a part, and how many parts a small source is cut into
@@ -87,7 +96,7 @@ def list_sources(source: Path, columns: Columns, known: Iterable[SourceFile] = (
         Each file is checked for these.
     known : iterable of SourceFile
         Of an earlier run. A file of the same size and time of change is taken
-        to be the same; the others are read whole for their SHA-256.
+        to be the same. The others have no SHA-256 yet (see `with_digests`).
 
     Raises
     ------
@@ -123,12 +132,26 @@ def list_sources(source: Path, columns: Columns, known: Iterable[SourceFile] = (
         stat = path.stat()
         old = before.get(name)
         is_same = old is not None and (old.bytes, old.mtime_ns, old.rows) == (stat.st_size, stat.st_mtime_ns, rows)
-        digest = old.sha256 if old is not None and is_same else _sha256(path)
+        digest = old.sha256 if old is not None and is_same else ""
         files.append(SourceFile(name, rows, stat.st_size, stat.st_mtime_ns, digest))
     return files
 
 
-def _sha256(path: Path) -> str:
+def with_digests(
+    files: list[SourceFile], folder: Path, compute: Callable[[list[Path]], list[str]] | None = None
+) -> list[SourceFile]:
+    """Return the files with the SHA-256 of each; `compute` has it for paths, and without it they are read in turn."""
+    unknown = [folder / file.path for file in files if not file.sha256]
+    found = dict(zip(unknown, (compute or _one_by_one)(unknown), strict=True))
+    return [dataclasses.replace(file, sha256=file.sha256 or found[folder / file.path]) for file in files]
+
+
+def _one_by_one(paths: list[Path]) -> list[str]:
+    return [sha256_of(path) for path in paths]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_READ):
