@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -323,3 +324,30 @@ def test_where_no_ray_runs_one_is_started_on_the_loopback_and_stopped(tiny_bert_
     assert "10/10" in done.stderr, "the bar"
     assert (tmp_path / "seen").read_text().startswith("127.0.0.1:")
     assert len(pd.read_parquet(tmp_path / "target")) == 10
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall((ROOT / "docs" / "distributed.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_the_page_runs_as_pasted(number, minilm, tmp_path):
+    """Each program of docs/distributed.md, in a process and a folder of its own; it leaves vectors."""
+    (tmp_path / "program.py").write_text(BLOCKS[number], encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    assert done.stdout
+    assert len(pd.read_parquet(tmp_path / "vectors")) == 538

@@ -106,6 +106,7 @@ def test_all_other_columns_are_kept(embedder, tmp_path):
             "tags": pa.array([["x"], [], None]),
             "user": pa.array([{"name": "n", "age": 1}, None, {"name": None, "age": 2}]),
             "dotted.name": pa.array([1.5, 2.5, None]),
+            "": pa.array([1, 2, 3]),
         }
     ).replace_schema_metadata({"mine": "kept"})
     (tmp_path / "source").mkdir()
@@ -151,6 +152,8 @@ def test_a_missing_text_is_named_by_its_row_in_the_file(embedder, tmp_path):
     embedder.set_params(missing="empty")
     _, _, outcomes = embed_all(embedder, tmp_path / "source", tmp_path / "target", 16, batch_size=5)
     assert [outcome.n_missing for outcome in outcomes] == [0, 2]
+    _, _, again = embed_all(embedder, tmp_path / "source", tmp_path / "target", 16)
+    assert [(outcome.embedded, outcome.n_missing) for outcome in again] == [(False, 0), (False, 2)]
     filled = ["" if text is None else text for text in texts]
     assert relative_difference(read_vectors(tmp_path / "target"), embedder.transform(filled)) < 1e-5
 

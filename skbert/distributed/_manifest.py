@@ -155,14 +155,12 @@ class Manifest:
             "runs": self.content.get("runs", []),
         }
 
-    def add(self, part: Part, path: Path, outcome: Outcome | None = None) -> None:
+    def add(self, part: Part, path: Path, outcome: Outcome) -> None:
         """Write down a part that is finished."""
         stat = path.stat()
-        old = self._parts().get(part.path, {"n_missing": None})
-        told = {"n_missing": old["n_missing"]}
-        if outcome is not None and outcome.embedded:
-            told = {
-                "n_missing": outcome.n_missing,
+        told: dict[str, Any] = {"n_missing": outcome.n_missing}
+        if outcome.embedded:
+            told |= {
                 "seconds": round(outcome.seconds, 3),
                 "started": round(outcome.started, 3),
                 "worker": outcome.worker,

@@ -88,6 +88,8 @@ class PartWriter:
 
     def write(self, part: Part) -> Outcome:
         """Embed a part, unless it is there already, finished and sound."""
+        import pyarrow.parquet as pq
+
         started, began = time.time(), time.perf_counter()
         final = self._target / part.path
         told: list[tuple[str, str]] = []
@@ -102,6 +104,9 @@ class PartWriter:
                     raise TargetError(msg)
                 os.replace(staged, final)
             fsync_folder(final.parent)
+        else:
+            with pq.ParquetFile(final) as file:
+                n_missing = _count_missing(file.read(columns=list(self._columns.read)), self._columns)
         worker = f"{socket.gethostname()}:{os.getpid()}"
         seconds = time.perf_counter() - began
         return Outcome(part.path, part.rows, embedded, n_missing, seconds, started, worker, _peak(), tuple(told))

@@ -17,7 +17,9 @@ from skbert.exceptions import SkbertWarning
 
 __all__ = ["Run"]
 
-_WRITE_EVERY = 5  # seconds between two versions of the manifest; a part that it misses is verified instead of trusted
+# Seconds between two versions of the manifest, and what share of the time writing it may take, with many parts. A part
+# that it misses is verified instead of trusted.
+_WRITE_EVERY, _SHARE = 5, 0.02
 _SHOWN = 3  # files, or warnings of one kind, that are named
 
 
@@ -53,6 +55,7 @@ class Run:
         }
         self._bar = tqdm(total=rows, initial=rows_kept, unit=" texts", desc="embed_parquet", disable=not progress)
         self._began = self._written = time.monotonic()
+        self._pause = float(_WRITE_EVERY)
         self._warnings: dict[str, list[str]] = {}
 
     def _is_stale(self, part: Part) -> bool:
@@ -83,7 +86,7 @@ class Run:
         for category, message in outcome.warnings:
             self._warnings.setdefault(category, []).append(f"{part.path}: {message}")
         self._bar.update(part.rows)
-        if time.monotonic() - self._written > _WRITE_EVERY:
+        if time.monotonic() - self._written > self._pause:
             self._write(complete=False)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -98,9 +101,11 @@ class Run:
         self._manifest.content["runs"].append(self._record)
 
     def _write(self, *, complete: bool) -> None:
-        self._record["seconds"] = round(time.monotonic() - self._began, 3)
+        start = time.monotonic()
+        self._record["seconds"] = round(start - self._began, 3)
         self._manifest.write(self._record, complete=complete)
         self._written = time.monotonic()
+        self._pause = max(_WRITE_EVERY, (self._written - start) / _SHARE)
 
     def repeat_warnings(self) -> None:
         """Warn of what the workers were warned of: once for each kind, with the first parts that it concerned."""
