@@ -51,8 +51,11 @@ def embedder(tiny_bert_folder):
     return BertEmbedder(tiny_bert_folder, device="cpu", cache=None)
 
 
-def note_process(folder: Path, *, pause: float = 0.0) -> FunctionTransformer:
-    """Return a step that writes down which process it works in, and how many texts each call has."""
+def note_process(folder: Path, *, company: int = 1) -> FunctionTransformer:
+    """Return a step that writes down which process it works in, and how many texts each call has.
+
+    It waits until as many processes have as `company` says: a fast one could do all the work alone.
+    """
 
     def note(X):  # local, so that it travels by value
         import os
@@ -60,7 +63,9 @@ def note_process(folder: Path, *, pause: float = 0.0) -> FunctionTransformer:
 
         with open(os.path.join(folder, str(os.getpid())), "a") as file:
             file.write(f"{len(X)}\n")
-        time.sleep(pause)
+        deadline = time.monotonic() + 120
+        while len(os.listdir(folder)) < company and time.monotonic() < deadline:
+            time.sleep(0.05)
         return X
 
     return FunctionTransformer(note)
@@ -84,7 +89,7 @@ def test_the_cluster_is_reached_from_this_machine_alone():
 def test_a_dataset_gets_the_vectors_of_transform_in_order(embedder, tmp_path):
     """All columns kept, rows in order, by more than one process and not this one; nothing before it is asked for."""
     frame = pd.DataFrame({"id": range(400), "text": make_texts(400)})
-    pipeline = make_pipeline(note_process(tmp_path, pause=0.3), embedder)
+    pipeline = make_pipeline(note_process(tmp_path, company=2), embedder)
     dataset = blocks(frame, 10)
     embedded = embed_dataset(dataset, pipeline, text_column="text", concurrency=(2, 2), batch_size=40)
     assert list(tmp_path.iterdir()) == [], "lazy"
@@ -165,7 +170,7 @@ def test_a_folder_becomes_a_folder_and_a_second_call_embeds_nothing(embedder, tm
     notes.mkdir()
     source, target = tmp_path / "source", tmp_path / "target"
     frame = write_source(source, {"a.parquet": 100, "deep/b.parquet": 57})
-    pipeline = make_pipeline(note_process(notes, pause=0.3), embedder)
+    pipeline = make_pipeline(note_process(notes, company=2), embedder)
     options = {"text_column": "text", "rows_per_part": 20, "concurrency": 2, "progress": False}
     manifest = embed_parquet(source, target, pipeline, **options)
     assert pd.read_parquet(target)["id"].tolist() == frame["id"].tolist()

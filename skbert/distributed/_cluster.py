@@ -66,9 +66,9 @@ def local_ray(*, num_cpus: int | None = None, **options: Any) -> Iterator[Any]:
         "logging_level": "warning",
         "_node_ip_address": _HERE,
     }
-    with _on_loopback():
-        ray.init(**(settings | options))
     try:
+        with _on_loopback():
+            ray.init(**(settings | options))
         addresses = {node["NodeManagerAddress"] for node in ray.nodes()}
         if addresses != {_HERE}:
             msg = (
