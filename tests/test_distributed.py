@@ -145,6 +145,9 @@ def test_wrong_arguments_are_told_at_the_call(embedder, tmp_path):
         ({"concurrency": (3, 2)}, "'concurrency' parameter of embed_dataset must be None, an int"),
         ({"num_gpus": -1}, "'num_gpus' parameter of embed_dataset must be"),
         ({"num_gpus": 1}, "'num_gpus' parameter of embed_dataset must be 0 or None.*device='cpu'.*Got 1"),
+        ({"num_gpus": 2}, "'num_gpus' parameter of embed_dataset must be None or a float in the range"),
+        ({"num_cpus": 99}, r"No machine of this Ray has room for a worker of embed_dataset with num_cpus=99.*3 CPUs"),
+        ({"pair_column": "z"}, "pair_column='z' is not among the columns of the dataset"),
         ({"batch_size": "all"}, "'batch_size' parameter of embed_dataset must be"),
         ({"preserve_order": "yes"}, "'preserve_order' parameter of embed_dataset must be a bool"),
     ]
@@ -159,6 +162,46 @@ def test_wrong_arguments_are_told_at_the_call(embedder, tmp_path):
         embed_dataset(dataset, embedder.set_params(device="cuda:1"), text_column="text")
     with pytest.raises(InvalidParameterError, match=r"'num_gpus' parameter.*above 0 .*device='cuda'"):
         embed_dataset(dataset, embedder.set_params(device="cuda"), text_column="text", num_gpus=0)
+
+
+def test_gpus_that_nobody_has_are_told_instead_of_waited_for(tiny_bert_folder, tmp_path):
+    """Ray would wait for ever for a machine that has what a worker asks for."""
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("this cluster has one")
+    write_source(tmp_path / "source", {"a.parquet": 3})
+    for options in ({"device": "cuda"}, {"device": "auto"}):
+        embedder = BertEmbedder(tiny_bert_folder, **options)
+        with pytest.raises(InvalidParameterError, match=r"embed_parquet with num_gpus=1.*3 CPUs and 0 GPUs"):
+            embed_parquet(tmp_path / "source", tmp_path / "target", embedder, text_column="text", num_gpus=1)
+
+
+def test_an_error_of_a_step_keeps_its_words(embedder, tmp_path):
+    """Of whatever class, with where it happened; also of one that does not survive a pickle."""
+    write_source(tmp_path / "source", {"a.parquet": 3})
+
+    class Odd(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}")
+
+    def step(X):
+        raise (Odd("this", "that") if len(X) else KeyError)
+
+    pipeline = make_pipeline(FunctionTransformer(step), embedder)
+    with pytest.raises(Exception, match="this and that") as raised:
+        embed_parquet(tmp_path / "source", tmp_path / "target", pipeline, text_column="text", progress=False)
+    (note,) = raised.value.__notes__
+    assert "In a worker on" in note
+    assert "in step" in note, "the traceback"
+
+
+def test_texts_as_objects_with_nan_are_missing_as_in_transform(embedder):
+    """What pandas reads from a file with gaps; Ray has a type of its own for such a column."""
+    frame = pd.DataFrame({"id": range(4), "text": pd.Series(["a", np.nan, "b", None], dtype="object")})
+    with pytest.raises(ray.exceptions.RayTaskError, match=r"2 missing.*row 1 of the batch \(id=1\); row 3"):
+        embed_dataset(ray.data.from_pandas(frame), embedder, text_column="text").materialize()
+    embedder.set_params(missing="empty")
+    found = embed_dataset(ray.data.from_pandas(frame), embedder, text_column="text").to_pandas()
+    assert relative_difference(np.stack(found["embedding"]), embedder.transform(frame["text"])) < 1e-5
 
 
 # -- embed_parquet -----------------------------------------------------------------------------------------------------
@@ -202,6 +245,9 @@ def test_a_folder_becomes_a_folder_and_a_second_call_embeds_nothing(embedder, tm
     assert read.column("text").to_pylist() == more["text"].tolist()
 
     (tmp_path / "target.manifest.json").unlink()
+    with pytest.raises(TargetError, match=r"other settings, by the part .*output_dtype 'float32', now 'float16'"):
+        embed_parquet(source, target, pipeline, **options, output_dtype="float16")
+    del options["rows_per_part"]
     found = embed_parquet(source, target, pipeline, **options)
     assert found["runs"][-1]["embedded_rows"] == 0, "a part says itself what it is"
     assert found["runs"][-1]["kept_rows"] == 169
@@ -218,7 +264,7 @@ def test_other_settings_do_not_go_into_the_same_target(embedder, tmp_path):
     embedder.set_params(pooling="cls")
     with pytest.raises(TargetError, match=r"other settings.*spec\.units \[\[2, 'mean'\]\], now \[\[2, 'cls'\]\]"):
         embed_parquet(tmp_path / "source", tmp_path / "target", embedder, **options)
-    with pytest.raises(TargetError, match=r"begun with rows_per_part=1024.*Got 5"):
+    with pytest.raises(TargetError, match=r"begun with rows_per_part=1024\. Got 5"):
         embed_parquet(tmp_path / "source", tmp_path / "target", embedder, **options, rows_per_part=5)
     kept = json.loads((tmp_path / "target.manifest.json").read_text())
     assert (kept["complete"], len(kept["runs"])) == (True, 2), "a refused call changes nothing"
@@ -260,7 +306,7 @@ def test_cut_texts_are_told_once_with_their_parts(embedder, tmp_path):
     (tmp_path / "source").mkdir()
     table = pa.table({"text": ["a", "word " * 100, "b", "word " * 90]})
     pq.write_table(table, tmp_path / "source" / "a.parquet")
-    with pytest.warns(TruncationWarning, match=r"2 warning\(s\) of parts:\n.*a\.part-000000\.parquet: .*max_length"):
+    with pytest.warns(TruncationWarning, match=r"Warnings of 2 part\(s\):\n.*a\.part-000000\.parquet: .*max_length"):
         manifest = embed_parquet(
             tmp_path / "source",
             tmp_path / "target",

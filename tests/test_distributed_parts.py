@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skbert import BertEmbedder, TextCleaner
 from skbert.exceptions import InvalidParameterError, MissingTextError, TargetError, TextInputError, TruncationWarning
@@ -17,6 +21,7 @@ from tests._reference import padded_vectors, relative_difference
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
+from skbert.distributed._digest import digest_of  # noqa: E402
 from skbert.distributed._engine import Columns, Engine  # noqa: E402
 from skbert.distributed._folders import Folders  # noqa: E402
 from skbert.distributed._manifest import Manifest, manifest_path  # noqa: E402
@@ -171,8 +176,8 @@ def test_what_a_worker_is_warned_of_is_told(embedder, tmp_path):
     write_texts(tmp_path / "source", ["a", "word " * 100, "b", "word " * 90])
     _, _, outcomes = embed_all(embedder, tmp_path / "source", tmp_path / "target", 2)
     for outcome in outcomes:
-        ((category, message),) = outcome.warnings
-        assert category == TruncationWarning.__name__
+        ((category, count, message),) = outcome.warnings
+        assert (category, count) == (TruncationWarning.__name__, 1)
         assert "max_length" in message
 
 
@@ -243,14 +248,16 @@ def test_a_part_says_what_it_is(embedder, tmp_path):
     assert (facts["source"], facts["start"], facts["stop"]) == ("a.parquet", 0, 10)
 
 
-def test_a_source_that_changes_under_way_is_told(embedder, tmp_path):
-    """Fewer rows than there were is no part."""
+@pytest.mark.parametrize("rows", [12, 20, 30])
+def test_a_source_that_changes_under_way_is_told(embedder, tmp_path, rows):
+    """With fewer rows, as many or more: they are not those that the part would say they are."""
     write_source(tmp_path / "source", {"a.parquet": 20})
     writer, _ = make_writer(embedder, tmp_path / "source", tmp_path / "target")
     (part,) = cut(sources(tmp_path / "source"), 100)
-    write_source(tmp_path / "source", {"a.parquet": 12})
-    with pytest.raises(TargetError, match=r"'a\.parquet' has changed while it was embedded"):
+    write_source(tmp_path / "source", {"a.parquet": rows}, seed=1)
+    with pytest.raises(TargetError, match=r"'a\.parquet' has changed while the source was embedded"):
         writer.write(part)
+    assert list_files(tmp_path / "target") == []
 
 
 # -- source and target -------------------------------------------------------------------------------------------------
@@ -328,33 +335,59 @@ def test_two_runs_do_not_write_into_one_target(tmp_path):
     """The second is told; when the first has ended, nothing unfinished is left, nor an empty target."""
     write_source(tmp_path / "source", {"a.parquet": 3})
     folders = Folders.of(tmp_path / "source", tmp_path / "target")
-    with folders.locked():
-        (folders.unfinished / "half.parquet").write_bytes(b"PAR1")
+    with folders.locked() as own:
+        (own / "half.parquet").write_bytes(b"PAR1")
         with pytest.raises(TargetError, match="Another run"), Folders.of(folders.source, folders.target).locked():
             pass
-        assert (folders.unfinished / "half.parquet").exists(), "the other run's work is left alone"
+        assert (own / "half.parquet").exists(), "the other run's work is left alone"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
+def test_what_a_killed_run_left_is_cleared_and_what_others_left_is_not(tmp_path):
+    """A folder of that name may be somebody's; nothing in it is touched."""
+    write_source(tmp_path / "source", {"a.parquet": 3})
+    folders = Folders.of(tmp_path / "source", tmp_path / "target")
+    left = folders.unfinished / ("0123456789abcdef" * 2)
+    left.mkdir(parents=True)
+    (left / "half.parquet").write_bytes(b"PAR1")
+    with folders.locked() as own:
+        assert sorted(path.name for path in folders.unfinished.iterdir()) == sorted(["lock", own.name])
+    folders.unfinished.mkdir()
+    (folders.unfinished / "mine.parquet").write_bytes(b"mine")
+    with pytest.raises(TargetError, match=r"holds something else: mine\.parquet"), folders.locked():
+        pass
+    assert (folders.unfinished / "mine.parquet").read_bytes() == b"mine"
+
+
 def test_a_target_with_other_files_is_left_alone(embedder, tmp_path):
-    """Files of others, parts of files that are gone, and parts that were cut otherwise: each is told by name."""
+    """Files of others, parts of files that are gone, cut otherwise or with other vectors: each is told by name."""
     source, target = tmp_path / "source", tmp_path / "target"
     write_source(source, {"a.parquet": 40, "b.parquet": 10})
-    embed_all(embedder, source, target, 20)
+    _, request, _ = embed_all(embedder, source, target, 20)
     files = sources(source)
-    folders = Folders.of(source, target)
-    assert folders.superseded(files, cut(files, 20)) == []
-    with pytest.raises(TargetError, match=r"2 file\(s\) of other rows.*rows_per_part.*a\.part-000001"):
-        folders.superseded(files, cut(files, 40)[:1])
+    folders, none = Folders.of(source, target), Manifest.read(target)
+    assert folders.rows_per_part() == 20, "without a manifest too"
+    assert folders.superseded(files, cut(files, 20), request, none) == []
+    with pytest.raises(TargetError, match=r"2 file\(s\) that are cut otherwise.*a\.part-000001"):
+        folders.superseded(files, cut(files, 40)[:1], request, none)
     with pytest.raises(TargetError, match=r"1 file\(s\) of source files that are no longer there.*b\.part-000000"):
-        folders.superseded(files[:1], cut(files[:1], 20))
+        folders.superseded(files[:1], cut(files[:1], 20), request, none)
+    other = {**request, "spec": {**request["spec"], "units": [[2, "cls"]]}}
+    with pytest.raises(TargetError, match=r"other settings, by the part .*a\.part-000000.*spec\.units"):
+        folders.superseded(files, cut(files, 20), other, none)
+
     write_source(target, {"mine.parquet": 2})
     with pytest.raises(TargetError, match=r"1 file\(s\) that embed_parquet did not write.*mine\.parquet"):
-        folders.superseded(files, cut(files, 20))
-    (target / "mine.parquet").unlink()
+        folders.superseded(files, cut(files, 20), request, none)
+    (target / "mine.parquet").replace(target / "b.part-000000.parquet")
+    with pytest.raises(TargetError, match=r"1 file\(s\) that embed_parquet did not write.*b\.part-000000"):
+        folders.superseded(files, cut(files, 20), request, none)
+    (target / "b.part-000000.parquet").write_bytes(b"PAR1")
+    assert folders.superseded(files, cut(files, 20), request, none) == [], "a damaged one is embedded again"
+
     write_source(source, {"a.parquet": 15}, seed=1)
     files = sources(source)
-    assert folders.superseded(files, cut(files, 20)) == ["a.part-000001.parquet"], "of what the file was"
+    assert folders.superseded(files, cut(files, 20), request, none) == ["a.part-000001.parquet"], "what the file was"
 
 
 def test_a_source_file_is_known_by_size_and_time_or_else_by_content(tmp_path):
@@ -375,10 +408,68 @@ def test_a_manifest_of_others_is_refused(tmp_path):
     """No JSON, or of a later format; the target is named, and what to do."""
     path = manifest_path(tmp_path / "target")
     assert path == tmp_path / "target.manifest.json"
-    for content, match in (("{", "is no manifest"), ("[]", "is no manifest"), (json.dumps({"format": 99}), "newer")):
+    sound = {"format": 1, "request": {}, "sources": [], "parts": {}, "runs": [], "rows_per_part": 5}
+    wrong = [{}, {"parts": 5}, {"parts": {"a": 1}}, {"rows_per_part": -3}, {"sources": [{}]}]
+    cases = [("{", "is no manifest"), ("[]", "is no manifest"), (json.dumps({"format": 99}), "newer")]
+    cases += [(json.dumps({**sound, **fault} if fault else {"format": 1}), "is no manifest") for fault in wrong]
+    path.write_text(json.dumps(sound))
+    assert Manifest.read(tmp_path / "target").rows_per_part is None, "sound, and without a part it binds nothing"
+    for content, match in cases:
         path.write_text(content)
         with pytest.raises(TargetError, match=match):
             Manifest.read(tmp_path / "target")
+
+
+def test_texts_that_pandas_holds_as_objects_are_looked_at_one_by_one(embedder, tmp_path):
+    """A file without rows may have its column in another type; a home folder is found."""
+    write_texts(tmp_path / "source", ["a", "b"])
+    pq.write_table(pa.table({"text": pa.array([], pa.float64())}), tmp_path / "source" / "B.PARQUET")
+    assert [file.path for file in list_sources(tmp_path / "source", COLUMNS)] == ["B.PARQUET", "a.parquet"]
+    parts, _, _ = embed_all(embedder, tmp_path / "source", tmp_path / "target")
+    assert [part.path for part in parts] == ["B.part-000000.parquet", "a.part-000000.parquet"]
+    assert Folders.of("~/nowhere", tmp_path / "x").source == Path("~/nowhere").expanduser()
+
+
+def make_step(kind: str):
+    """Return a step that changes with its kind in one thing."""
+    words = {"rt", "via", "amp"} if kind != "another set" else {"rt", "via", "amps"}
+
+    def step(X, times=2 if kind != "another default" else 3):
+        return [text.lower() * times for text in X if text not in words and text not in {"a", "the", "of"}]
+
+    def other(X, times=2):
+        return [text.upper() * times for text in X if text not in words and text not in {"a", "the", "of"}]
+
+    other.__name__ = step.__name__
+    chosen = other if kind == "another code" else step
+    return FunctionTransformer(chosen, kw_args={"times": 1} if kind == "another parameter" else None)
+
+
+DIGEST = """
+import sys
+from tests.test_distributed_parts import make_step
+from skbert import TextCleaner
+from skbert.distributed._digest import digest_of
+print(digest_of([make_step(sys.argv[1]), TextCleaner()]))
+"""
+
+
+def test_the_digest_of_steps_is_the_same_in_any_process():
+    """Though sets have another order in each; a lambda, or a function of a script, is known by its code."""
+    digests = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(Path(__file__).parents[1])])
+        done = subprocess.run(
+            [sys.executable, "-c", DIGEST, "same"], env=environment, capture_output=True, text=True, check=True
+        )
+        digests.append(done.stdout)
+    assert digests[0] == digests[1]
+    kinds = ["same", "another code", "another set", "another default", "another parameter"]
+    own = {kind: digest_of([make_step(kind), TextCleaner()]) for kind in kinds}
+    assert own["same"] == digests[0].strip()
+    assert len(set(own.values())) == len(kinds)
+    assert digest_of([TextCleaner(case="lower")]) != digest_of([TextCleaner(case="keep")])
 
 
 def test_an_engine_leaves_the_embedder_as_it_was(embedder):

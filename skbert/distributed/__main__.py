@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if address is not None:
             import_ray("embed").init(address=address)
         manifest = embed_parquet(embedder=BertEmbedder(**model), **given)
-    except (SkbertError, ImportError, ConnectionError) as error:
+    except KeyboardInterrupt:
+        print("Stopped. Finished parts stay: the same command goes on.", file=sys.stderr)  # noqa: T201
+        return 130
+    except (SkbertError, ImportError, OSError) as error:  # a ConnectionError among these
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         return 1
     run, counts = manifest["runs"][-1], manifest["counts"]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import warnings
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import joblib
+
+from skbert._warnings import warn
 from skbert.exceptions import SkbertWarning
 
 __all__ = ["count_cpus", "import_ray", "local_ray", "running_ray"]
 
 _HERE = "127.0.0.1"
+_starting = threading.Lock()
 _OBJECT_STORE = 2**27  # bytes; Ray would take 30 % of the machine's memory, and parts go past its store
 
 
@@ -35,7 +39,7 @@ def running_ray(function: str, *, num_cpus: int | None = None) -> Iterator[Any]:
     ray = import_ray(function)
     if ray.is_initialized():
         yield ray
-    elif os.environ.get("RAY_ADDRESS", "local") != "local":
+    elif (os.environ.get("RAY_ADDRESS") or "local") != "local":
         ray.init()
         try:
             yield ray
@@ -75,7 +79,7 @@ def local_ray(*, num_cpus: int | None = None, **options: Any) -> Iterator[Any]:
                 f"Ray was asked to listen on {_HERE} alone and listens on {', '.join(sorted(addresses))}: other "
                 "machines can reach it. Set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before Python starts, or a firewall."
             )
-            warnings.warn(msg, SkbertWarning, stacklevel=4)
+            warn(msg, SkbertWarning)
         yield ray
     finally:
         ray.shutdown()
@@ -83,9 +87,7 @@ def local_ray(*, num_cpus: int | None = None, **options: Any) -> Iterator[Any]:
 
 def count_cpus() -> int:
     """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; a container or `taskset` may allow fewer than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return int(joblib.cpu_count())  # knows affinities, and the limits of containers
 
 
 @contextlib.contextmanager
@@ -98,12 +100,13 @@ def _on_loopback() -> Iterator[None]:
     """
     try:
         constants: Any = importlib.import_module("ray._private.ray_constants")
-        before = constants.ENABLE_RAY_CLUSTER
+        before = bool(constants.ENABLE_RAY_CLUSTER)
     except (ImportError, AttributeError):
         yield
         return
-    constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        constants.ENABLE_RAY_CLUSTER = before
+    with _starting:
+        constants.ENABLE_RAY_CLUSTER = False
+        try:
+            yield
+        finally:
+            constants.ENABLE_RAY_CLUSTER = before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skbert._params import Rules, boolean, check_arguments, instance, none, one_of
+from skbert._params import Rules, boolean, check_arguments, check_params, instance, none, one_of
 from skbert.distributed._cluster import import_ray
 from skbert.distributed._engine import Columns, Engine, check_columns, embedder_of
 from skbert.distributed._workers import plan_workers
@@ -68,7 +68,7 @@ def embed_dataset(
         Of the new column. float16 takes half the bytes and keeps about three
         decimal digits.
     num_gpus : float or None, default=None
-        GPUs a worker; 0.5 lets two share one. None is 1 where the cluster has
+        GPUs a worker, 1 at most; 0.5 lets two share one. None is 1 where the cluster has
         GPUs and the embedder's `device` is "auto" or "cuda", else 0.
     num_cpus : float or None, default=None
         CPUs a worker, which on a CPU is also its number of threads. None is 1
@@ -95,9 +95,9 @@ def embed_dataset(
         Ray is not installed (``pip install skbert[ray]``).
     InvalidParameterError, TextInputError
         At the call where the dataset's schema is known, else when it is
-        executed. There Ray raises errors of the workers as RayTaskError, whose
-        text ends in that of skbert; a row is named by its number in its batch
-        and by the values of its other columns.
+        executed. There Ray raises errors of the workers as RayTaskError, with
+        skbert's message among its lines; a row is named by its number in its
+        batch and by the values of its other columns.
 
     See Also
     --------
@@ -113,6 +113,11 @@ def embed_dataset(
     *Which vectors.* Those of the embedder, in float32 within 1e-5 of those of
     ``embedder.transform``. With ``dtype="auto"`` each worker computes in the
     dtype that its device suggests: on a cluster of unlike GPUs set one.
+
+    *What comes out.* Parquet files and ``iter_torch_batches`` have the column as
+    float32 of shape (n, width). In rows (``take``, ``map``) a vector is a list
+    of float: ``np.asarray(row["embedding"], dtype="float32")``. ``schema()``
+    asks for a row, for which a model is loaded.
 
     *Work is shared by blocks*, each of which goes to one worker: a small file is
     one block (``dataset.repartition`` makes more).
@@ -140,6 +145,7 @@ def embed_dataset(
         )
         raise InvalidParameterError(msg)
     last = embedder_of(embedder, _NAME)
+    check_params(last)
     given = {
         "text_column": text_column,
         "output_column": output_column,
@@ -159,7 +165,7 @@ def embed_dataset(
         batch_size=batch_size,
     )
     known = dataset.schema(fetch_if_missing=False)
-    if known is not None and hasattr(known.base_schema, "get_all_field_indices"):  # pandas blocks tell no types
+    if known is not None:
         check_columns(known.base_schema, columns, "the dataset")
     embedded = dataset.map_batches(
         _BatchWorker,

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from skbert._embedder import BertEmbedder
 from skbert._engine.probing import probing
 from skbert._engine.spec import EncoderSpec
-from skbert._texts import show
+from skbert._texts import is_missing, show
 from skbert.exceptions import CacheWarning, InvalidParameterError, MissingTextError, TextInputError
 
 __all__ = ["Columns", "Engine", "Place", "check_columns", "embedder_of"]
@@ -61,25 +61,30 @@ def embedder_of(embedder: Any, function: str) -> BertEmbedder:
     raise InvalidParameterError(msg)
 
 
-def check_columns(schema: Any, columns: Columns, what: str) -> None:
+def check_columns(schema: Any, columns: Columns, what: str, *, has_rows: bool = True) -> None:
     """Check that a table has the columns with the texts, that these hold texts, and that the output's name is free.
 
     Parameters
     ----------
-    schema : pyarrow.Schema
+    schema : pyarrow.Schema, or one of Ray's that has only names
     columns : Columns
     what : str
         What has this schema, for the messages.
+    has_rows : bool, default=True
+        Whether there are any; without, a column is of whatever type its writer
+        took.
     """
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        msg = f"{what} has more than one column of the name {twice[0]!r}. Rename them: {schema.names}."
+        raise TextInputError(msg)
     for name in columns.read:
-        found = schema.get_all_field_indices(name)
-        if len(found) != 1:
+        if name not in schema.names:
             parameter = "text_column" if name == columns.text else "pair_column"
-            has = "is not among the columns" if not found else "stands more than once among the columns"
-            msg = f"{parameter}={name!r} {has} of {what}: {schema.names}."
+            msg = f"{parameter}={name!r} is not among the columns of {what}: {schema.names}."
             raise InvalidParameterError(msg)
-        kind = schema.field(found[0]).type
-        if not _holds_texts(kind):
+        kind = schema.field(name).type if hasattr(schema, "field") else None
+        if kind is not None and has_rows and not _holds_texts(kind):
             msg = f"Column {name!r} of {what} must hold str, and is of type {kind}. Convert it, or name another column."
             raise TextInputError(msg)
     if columns.output in schema.names:
@@ -95,6 +100,8 @@ def _holds_texts(kind: Any) -> bool:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+    if isinstance(kind, pa.BaseExtensionType):  # Ray's for objects, NaN among them; the embedder looks at each
+        return True
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
     return any(test(kind) for test in tests)
 
@@ -148,7 +155,7 @@ class Engine:
         """
         import pyarrow as pa
 
-        check_columns(table.schema, self._columns, place.whole())
+        check_columns(table.schema, self._columns, place.whole(), has_rows=table.num_rows > 0)
         vectors = np.empty((0, self.width), dtype=np.float32)
         if table.num_rows:
             vectors = self._embed(table, place)
@@ -180,8 +187,8 @@ class Engine:
             raise ValueError(msg)
         return vectors
 
-    def _check_missing(self, sides: list[list[str | None]], place: Place) -> None:
-        absent = [row for row, values in enumerate(zip(*sides, strict=True)) if None in values]
+    def _check_missing(self, sides: list[list[Any]], place: Place) -> None:
+        absent = [row for row, values in enumerate(zip(*sides, strict=True)) if any(map(is_missing, values))]
         if absent:
             listed = "; ".join(map(place.row, absent[:_SHOWN])) + ("; …" if len(absent) > _SHOWN else "")
             names = " or ".join(map(repr, self._columns.read))

@@ -12,18 +12,16 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from pickle import PicklingError
 from typing import Any
 
-import joblib
-
 from skbert._engine.spec import EncoderSpec
+from skbert.distributed._digest import digest_of
 from skbert.distributed._engine import Columns
 from skbert.distributed._parts import Outcome, fsync_folder
 from skbert.distributed._sources import Part, SourceFile
 from skbert.exceptions import TargetError
 
-__all__ = ["Manifest", "make_request", "manifest_path", "now"]
+__all__ = ["Manifest", "check_same", "make_request", "manifest_path", "now"]
 
 FORMAT = 1
 
@@ -52,18 +50,39 @@ def make_request(spec: EncoderSpec, normalize: bool, width: int, columns: Column
         "output_column": columns.output,
         "output_dtype": columns.dtype,
         "steps": [type(step).__name__ for step in before],
-        "steps_digest": _digest(before) if before else None,
+        "steps_digest": digest_of(before) if before else None,
     }
 
 
-def _digest(steps: list[Any]) -> str:
-    """Return a digest of estimators: parameters, what they learnt, and functions by name, or else by their code."""
-    try:
-        return str(joblib.hash(steps))
-    except PicklingError:  # a lambda, or a function inside another
-        from ray import cloudpickle
+def check_same(request: dict[str, Any], old: dict[str, Any], where: str) -> None:
+    """Refuse other vectors than those that `where` was made with, and name what differs."""
+    request, old = _flat(request), _flat(old)
+    differing = [key for key in sorted(request.keys() | old.keys()) if request.get(key) != old.get(key)]
+    if differing:
+        listed = "; ".join(f"{key} {old.get(key)!r}, now {request.get(key)!r}" for key in differing)
+        msg = (
+            f"The target was made with other settings, by {where}: {listed}. Choose another target, or delete this one "
+            "with its manifest."
+        )
+        raise TargetError(msg)
 
-        return str(joblib.hash(cloudpickle.dumps(steps)))
+
+def _flat(request: dict[str, Any]) -> dict[str, Any]:
+    spec = request.get("spec", {})
+    return {**request, "spec": None, **{f"spec.{key}": value for key, value in spec.items()}}
+
+
+def _check_kinds(known: dict[str, Any]) -> None:
+    """Raise an error where a manifest, which anybody may edit, is not of the form that it is read in."""
+    kinds = {"request": dict, "sources": list, "parts": dict, "runs": list, "rows_per_part": int}
+    wrong = [key for key, kind in kinds.items() if not isinstance(known[key], kind)]
+    if wrong:
+        raise TypeError(wrong[0])
+    wrong = [path for path, entry in known["parts"].items() if not isinstance(entry, dict)]
+    if wrong or known["rows_per_part"] < 1:
+        raise ValueError((wrong or ["rows_per_part"])[0])
+    for entry in known["sources"]:
+        SourceFile(**entry)
 
 
 class Manifest:
@@ -80,6 +99,7 @@ class Manifest:
     def __init__(self, path: Path, known: dict[str, Any]) -> None:
         self.path = path
         self.content = known
+        self._dropped: dict[str, Any] = {}
 
     @classmethod
     def read(cls, target: Path) -> Manifest:
@@ -90,6 +110,8 @@ class Manifest:
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             number = known["format"]
+            if number == FORMAT:
+                _check_kinds(known)
         except (ValueError, TypeError, KeyError) as error:
             msg = (
                 f"{path} is no manifest of embed_parquet ({error!r}). Move it away: what is finished in the target is "
@@ -105,37 +127,27 @@ class Manifest:
         """Return the source's files as an earlier run found them."""
         return [SourceFile(**entry) for entry in self.content.get("sources", [])]
 
+    @property
+    def rows_per_part(self) -> int | None:
+        """How the parts are cut, if there are any."""
+        return self.content["rows_per_part"] if self._parts() else None
+
     def check_request(self, request: dict[str, Any]) -> None:
         """Refuse to go on with other vectors than those that are there."""
         old = self.content.get("request")
-        if old is None:
-            return
-        differing = sorted(key for key in request.keys() | old.keys() if request.get(key) != old.get(key))
-        if "spec" in differing:
-            differing.remove("spec")
-            new, was = request["spec"], old["spec"]
-            differing += sorted(f"spec.{key}" for key in new.keys() | was.keys() if new.get(key) != was.get(key))
-            request, old = (
-                {**side, **{f"spec.{key}": value for key, value in side["spec"].items()}} for side in (request, old)
-            )
-        if differing:
-            listed = "; ".join(f"{key} {old.get(key)!r}, now {request.get(key)!r}" for key in differing)
-            msg = (
-                f"The target was made with other settings, by its manifest {self.path}: {listed}. Choose another "
-                "target, or delete this one with its manifest."
-            )
-            raise TargetError(msg)
+        if old is not None and self._parts():
+            check_same(request, old, f"its manifest {self.path}")
 
     def trusts(self, part: Part, path: Path) -> bool:
         """Say whether a part is finished and its file as it was then, by size and time of change."""
         entry = self._parts().get(part.path)
-        if entry is None or any(entry[key] != value for key, value in part.facts().items()):
+        if entry is None or any(entry.get(key) != value for key, value in part.facts().items()):
             return False
         try:
             stat = path.stat()
         except OSError:
             return False
-        return (entry["bytes"], entry["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns)
+        return (entry.get("bytes"), entry.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
 
     def begin(
         self, source: Path, request: dict[str, Any], rows: int, files: list[SourceFile], parts: list[Part]
@@ -158,8 +170,11 @@ class Manifest:
     def add(self, part: Part, path: Path, outcome: Outcome) -> None:
         """Write down a part that is finished."""
         stat = path.stat()
+        before = self._dropped.get(part.path, {})
         told: dict[str, Any] = {"n_missing": outcome.n_missing}
-        if outcome.embedded:
+        if not outcome.embedded and all(before.get(key) == value for key, value in part.facts().items()):
+            told = before
+        elif outcome.embedded:
             told |= {
                 "seconds": round(outcome.seconds, 3),
                 "started": round(outcome.started, 3),
@@ -167,16 +182,17 @@ class Manifest:
                 "warnings": [list(warning) for warning in outcome.warnings],
             }
         self._parts()[part.path] = {
+            **told,
             **part.facts(),
             "rows": part.rows,
             "bytes": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
-            **told,
         }
 
     def drop(self, path: str) -> None:
-        """Forget a part, which is about to be embedded."""
-        self._parts().pop(path, None)
+        """Forget a part, which is about to be embedded, or verified."""
+        if path in self._parts():
+            self._dropped[path] = self._parts().pop(path)
 
     def write(self, run: dict[str, Any], *, complete: bool) -> None:
         """Write the file: whole, or not at all."""

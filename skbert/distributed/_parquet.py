@@ -13,7 +13,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from skbert._params import boolean, check_arguments, instance, integer, none
+from skbert._params import boolean, check_arguments, check_params, instance, integer, none
 from skbert.distributed._cluster import count_cpus, import_ray, running_ray
 from skbert.distributed._dataset import COLUMN_RULES
 from skbert.distributed._engine import Columns, embedder_of
@@ -82,7 +82,7 @@ def embed_parquet(
         Of the new column. float16 takes half the bytes and keeps about three
         decimal digits.
     num_gpus : float or None, default=None
-        GPUs a worker; 0.5 lets two share one. None is 1 where the cluster has
+        GPUs a worker, 1 at most; 0.5 lets two share one. None is 1 where the cluster has
         GPUs and the embedder's `device` is "auto" or "cuda", else 0.
     num_cpus : float or None, default=None
         CPUs a worker, which on a CPU is also its number of threads. None is 1
@@ -133,7 +133,7 @@ def embed_parquet(
     Notes
     -----
     *Cost.* Vectors go from the worker to the file, never through Ray. A worker
-    holds the weights, one batch, and up to 64 MB of vectors, whatever the size
+    holds the weights, one batch, and 64 MB of finished rows, whatever the size
     of the data. At the start the source is read once for the SHA-256 of its
     files, by all CPUs (about 1 GB a second each); later runs trust files of
     the same size and time of change. Starting Ray and the workers takes 10 to 20 seconds.
@@ -171,6 +171,7 @@ def embed_parquet(
     """
     import_ray(_NAME)
     last = embedder_of(embedder, _NAME)
+    check_params(last)
     resources = {"num_gpus": num_gpus, "num_cpus": num_cpus, "concurrency": concurrency, "batch_size": batch_size}
     named = {
         "text_column": text_column,
@@ -189,35 +190,36 @@ def embed_parquet(
     )
     columns = Columns(text_column, output_column, pair_column, output_dtype)
     folders = Folders.of(source, target)
-    manifest = Manifest.read(folders.target)
-    files = list_sources(folders.source, columns, manifest.sources())
-    rows = _rows(rows_per_part, manifest, rows_a_part(files))
-    with folders.locked(), running_ray(_NAME, num_cpus=_cpus_asked(concurrency, num_cpus)) as ray:
-        files = with_digests(files, folders.base, partial(digest_on_ray, ray))
-        parts = cut(files, rows)
-        old = folders.superseded(files, parts)
-        workers = plan_workers(ray, last.device, _NAME, has_readers=False, **resources)
-        spec, normalize, width = ask_worker(ray, workers, embedder, columns)
-        before = [step for _, step in embedder.steps[:-1]] if isinstance(embedder, Pipeline) else []
-        request = make_request(spec, normalize, width, columns, before)
-        manifest.check_request(request)
-        manifest.begin(folders.source, request, rows, files, parts)
-        run = Run(manifest, folders, parts, old, progress=progress)
-        job = (embedder, columns, workers, request, folders)
-        with run:
-            for outcome in embed(ray, workers, job, run.ahead):
-                run.take(outcome)
+    # What a run finds it has to find under the lock: another one may be about to change it.
+    with folders.locked() as unfinished:
+        manifest = Manifest.read(folders.target)
+        files = list_sources(folders.source, columns, manifest.sources())
+        rows = _rows(rows_per_part, manifest.rows_per_part or folders.rows_per_part(), rows_a_part(files))
+        with running_ray(_NAME, num_cpus=_cpus_asked(concurrency, num_cpus)) as ray:
+            workers = plan_workers(ray, last.device, _NAME, has_readers=False, **resources)
+            spec, normalize, width = ask_worker(ray, workers, embedder, columns)
+            before = [step for _, step in embedder.steps[:-1]] if isinstance(embedder, Pipeline) else []
+            request = make_request(spec, normalize, width, columns, before)
+            manifest.check_request(request)
+            files = with_digests(files, folders.base, partial(digest_on_ray, ray))
+            parts = cut(files, rows)
+            old = folders.superseded(files, parts, request, manifest)
+            manifest.begin(folders.source, request, rows, files, parts)
+            run = Run(manifest, folders, parts, old, progress=progress)
+            job = (embedder, columns, workers, request, folders, unfinished)
+            with run:
+                for outcome in embed(ray, workers, job, run.ahead):
+                    run.take(outcome)
     run.repeat_warnings()
     return manifest.content
 
 
-def _rows(given: int | None, manifest: Manifest, suggested: int) -> int:
+def _rows(given: int | None, begun: int | None, suggested: int) -> int:
     """Return the rows a part: a target that was begun keeps its own."""
-    begun = manifest.content.get("rows_per_part")
     if given is not None and begun is not None and given != begun:
         msg = (
-            f"The target was begun with rows_per_part={begun}, by its manifest {manifest.path}. Got {given} instead. "
-            "Leave it out to go on, or choose another target."
+            f"The target was begun with rows_per_part={begun}. Got {given} instead. Leave it out to go on, or choose "
+            "another target."
         )
         raise TargetError(msg)
     return int(given or begun or suggested)

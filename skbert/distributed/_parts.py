@@ -24,7 +24,8 @@ from skbert.exceptions import TargetError
 __all__ = ["Outcome", "PartWriter", "fsync_folder", "is_part", "read_facts"]
 
 _KEY = b"skbert"  # of the facts in the metadata of a part
-_ROW_GROUP = 2**26  # bytes of vectors in a row group of the target, of which one is held in memory
+_CHANGED = "{!r} has changed while the source was embedded. Start again when nothing writes to it any more."
+_ROW_GROUP = 2**26  # bytes of a row group of the target, of which one is held in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Outcome:
     started: float  # seconds since the epoch
     worker: str
     peak_bytes: int  # of the worker's memory so far
-    warnings: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[tuple[str, int, str], ...] = ()  # of each kind how many, and the first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ class PartWriter:
 
         started, began = time.time(), time.perf_counter()
         final = self._target / part.path
-        told: list[tuple[str, str]] = []
+        told: list[tuple[str, int, str]] = []
         embedded = not is_part(final, part, self._request, whole=True)
         n_missing = 0
         if embedded:
@@ -126,30 +127,32 @@ class PartWriter:
 
         facts = {"format": 1, "request": self._request, **part.facts()}
         n_missing = written = 0
+        self._check_source(part)
         with pq.ParquetFile(self._source / part.source, buffer_size=2**20) as source:
             schema = source.schema_arrow.append(self._engine.field())
             metadata = {**(schema.metadata or {}), _KEY: json.dumps(facts).encode()}
             with path.open("wb") as file:
                 with self._writer(file, schema.with_metadata(metadata)) as writer:
                     waiting: list[Any] = []
-                    most = max(1, _ROW_GROUP // (self._engine.width * schema.field(-1).type.value_type.bit_width // 8))
                     for first, table in self._tables(source, part):
                         n_missing += _count_missing(table, self._columns)
                         place = _FilePlace(part.source, first, table.num_rows)
                         waiting.append(self._engine.add_vectors(table, place))
                         written += table.num_rows
-                        if sum(map(len, waiting)) >= most:
+                        if sum(one.nbytes for one in waiting) >= _ROW_GROUP:
                             _write(writer, waiting)
                     _write(writer, waiting)
                 file.flush()
                 os.fsync(file.fileno())
+        self._check_source(part)
         if written != part.rows:
-            msg = (
-                f"{part.source!r} has changed while it was embedded: rows {part.start:,} to {part.stop:,} are not all "
-                "there. Start again when nothing writes to the source."
-            )
-            raise TargetError(msg)
+            raise TargetError(_CHANGED.format(part.source))
         return n_missing
+
+    def _check_source(self, part: Part) -> None:
+        stat = (self._source / part.source).stat()
+        if (stat.st_size, stat.st_mtime_ns) != (part.bytes, part.mtime_ns):
+            raise TargetError(_CHANGED.format(part.source))
 
     def _writer(self, file: Any, schema: Any) -> Any:
         import pyarrow.parquet as pq
@@ -262,13 +265,15 @@ def _count_missing(table: Any, columns: Columns) -> int:
 
 
 @contextlib.contextmanager
-def _kept_warnings(told: list[tuple[str, str]]) -> Iterator[None]:
-    """Keep each different warning, instead of writing it to a worker's output."""
+def _kept_warnings(told: list[tuple[str, int, str]]) -> Iterator[None]:
+    """Keep the warnings, instead of writing them to a worker's output: of each kind how many, and the first."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")  # what libraries say of each other is no news of a part
         warnings.simplefilter("always", UserWarning)
         yield
-    told += dict.fromkeys((warning.category.__name__, str(warning.message)) for warning in caught)
+    for category in dict.fromkeys(warning.category for warning in caught):
+        messages = [str(warning.message) for warning in caught if warning.category is category]
+        told.append((category.__name__, len(messages), messages[0]))
 
 
 def _peak() -> int:

@@ -5,8 +5,10 @@ The pool is Ray Data's, over a Dataset of the parts' descriptions: it starts wor
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,18 +28,23 @@ def ask_worker(ray: Any, workers: Workers, embedder: Any, columns: Columns) -> t
     """Return the identity of the vectors, as a worker sees it: it may have another device, and other files."""
     # Its process, with the model in it, is then free to become one of the pool's.
     task = ray.remote(**workers.resources())(_describe)
-    try:
-        return ray.get(task.remote(embedder, columns, workers.device))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, SkbertError):
-            raise error.cause from None
-        raise
+    return _get(ray, task.remote(embedder, columns, workers.device))
 
 
 def digest_on_ray(ray: Any, paths: list[Path]) -> list[str]:
     """Return the SHA-256 of files, which as many tasks read as there are CPUs: of terabytes it takes its time."""
     task = ray.remote(num_cpus=1)(sha256_of)
-    return ray.get([task.remote(path) for path in paths])
+    return _get(ray, [task.remote(path) for path in paths])
+
+
+def _get(ray: Any, found: Any) -> Any:
+    """Return what tasks return, or raise what they raised."""
+    try:
+        return ray.get(found)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, SkbertError | OSError):
+            raise error.cause from None
+        raise
 
 
 def _describe(embedder: Any, columns: Columns, device: str) -> tuple[Any, bool, int]:
@@ -74,14 +81,20 @@ class _PartWorker:
     """One actor: it writes parts. What goes wrong is returned, and raised by the driver as what it is."""
 
     def __init__(
-        self, embedder: Any, columns: Columns, workers: Workers, request: dict[str, Any], folders: Folders
+        self,
+        embedder: Any,
+        columns: Columns,
+        workers: Workers,
+        request: dict[str, Any],
+        folders: Folders,
+        unfinished: Path,
     ) -> None:
         self._fault: Exception | None = None
         try:
             engine = Engine(embedder, columns, device=workers.device, dtype=request["spec"]["dtype"])
             _check_identity(engine, request, columns)
             self._writer = PartWriter(
-                engine, columns, folders.base, folders.target, folders.unfinished, workers.batch_size, request
+                engine, columns, folders.base, folders.target, unfinished, workers.batch_size, request
             )
         except Exception as error:
             self._fault = error
@@ -94,14 +107,33 @@ class _PartWorker:
                 raise self._fault
             raw = pickle.dumps(self._writer.write(pickle.loads(batch.column("part")[0].as_py())))
         except Exception as error:
-            raw = pickle.dumps(error)
+            raw = _packed(error)
         return pa.table({"outcome": pa.array([raw], pa.binary())})
+
+
+def _packed(error: Exception) -> bytes:
+    """Return an exception pickled, with where it happened; or one with its words, where it is of no class to pickle."""
+    from ray import cloudpickle
+
+    note = f"In a worker on {socket.gethostname()}, process {os.getpid()}."
+    if not isinstance(error, SkbertError):  # of these the message says all
+        note += "\n" + "".join(traceback.format_exception(error)).rstrip()
+    error.add_note(note)
+    try:
+        raw = cloudpickle.dumps(error)
+        pickle.loads(raw)
+    except Exception:
+        stand_in = RuntimeError(f"{type(error).__name__}: {error}")
+        stand_in.add_note(note)
+        raw = pickle.dumps(stand_in)
+    return raw
 
 
 def _check_identity(engine: Engine, request: dict[str, Any], columns: Columns) -> None:
     own = make_request(*engine.identity(), engine.width, columns, [])
-    if own["spec"] != request["spec"]:
-        differing = [key for key, value in request["spec"].items() if own["spec"][key] != value]
+    differing = [key for key in ("normalize", "width") if own[key] != request[key]]
+    differing += [key for key, value in request["spec"].items() if own["spec"][key] != value]
+    if differing:
         msg = (
             f"A worker on {socket.gethostname()} would make other vectors than the first one: its "
             f"{', '.join(differing)} differ(s). Put the same model files and the same skbert on all machines."

@@ -13,7 +13,7 @@ from skbert.distributed._folders import Folders
 from skbert.distributed._manifest import Manifest, now
 from skbert.distributed._parts import Outcome
 from skbert.distributed._sources import Part
-from skbert.exceptions import SkbertWarning
+from skbert.exceptions import SkbertWarning, TargetError
 
 __all__ = ["Run"]
 
@@ -60,7 +60,7 @@ class Run:
 
     def _is_stale(self, part: Part) -> bool:
         entry = self._manifest.content["parts"].get(part.path)
-        return entry is not None and entry["source_sha256"] != part.sha256
+        return entry is not None and entry.get("source_sha256") != part.sha256
 
     def __enter__(self) -> None:
         self._manifest.write(self._record, complete=False)
@@ -83,8 +83,9 @@ class Run:
         worker["rows"] += part.rows
         worker["seconds"] = round(worker["seconds"] + outcome.seconds, 3)
         worker["peak_bytes"] = outcome.peak_bytes
-        for category, message in outcome.warnings:
-            self._warnings.setdefault(category, []).append(f"{part.path}: {message}")
+        for category, count, first in outcome.warnings:
+            times = f" ({count} times)" if count > 1 else ""
+            self._warnings.setdefault(category, []).append(f"{part.path}{times}: {first}")
         self._bar.update(part.rows)
         if time.monotonic() - self._written > self._pause:
             self._write(complete=False)
@@ -92,6 +93,9 @@ class Run:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._bar.close()
         self._record["ended"] = now()
+        left = self._parts.keys() - self._manifest.content["parts"].keys()
+        if error is None and left:
+            error = TargetError(f"{len(left)} part(s) did not come back from Ray, {min(left)} among them. Start again.")
         if error is None:
             for name in self._old:  # what a source file once was; its new parts are there
                 (self._folders.target / name).unlink(missing_ok=True)
@@ -99,6 +103,8 @@ class Run:
             self._record["error"] = f"{type(error).__name__}: {error}"
         self._write(complete=error is None)
         self._manifest.content["runs"].append(self._record)
+        if error is not None and kind is None:
+            raise error
 
     def _write(self, *, complete: bool) -> None:
         start = time.monotonic()
@@ -115,4 +121,4 @@ class Run:
             kind = getattr(exceptions, category, UserWarning)
             if not issubclass(kind, Warning):
                 kind = UserWarning
-            warn(f"{len(messages)} warning(s) of parts:\n  {shown}{more}", kind)
+            warn(f"Warnings of {len(messages)} part(s):\n  {shown}{more}", kind)

@@ -44,13 +44,19 @@ class SourceFile:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Rows `start` to `stop` of a source file, which become the file `path` of the target."""
+    """Rows `start` to `stop` of a source file, which become the file `path` of the target.
+
+    `sha256`, `bytes` and `mtime_ns` are the source file's.
+    """
 
     path: str
     source: str
-    sha256: str  # of the source file
+    sha256: str
     start: int
     stop: int
+    rows_per_part: int
+    bytes: int
+    mtime_ns: int
 
     @property
     def rows(self) -> int:
@@ -58,7 +64,13 @@ class Part:
 
     def facts(self) -> dict[str, Any]:
         """Return what a written part says of its origin."""
-        return {"source": self.source, "source_sha256": self.sha256, "start": self.start, "stop": self.stop}
+        return {
+            "source": self.source,
+            "source_sha256": self.sha256,
+            "start": self.start,
+            "stop": self.stop,
+            "rows_per_part": self.rows_per_part,
+        }
 
 
 def list_files(folder: Path) -> list[str]:
@@ -69,7 +81,7 @@ def list_files(folder: Path) -> list[str]:
     found = []
     for name in _walk(folder, frozenset()):
         path = name.relative_to(folder)
-        if path.suffix == SUFFIX and not any(part.startswith((".", "_")) for part in path.parts):
+        if path.suffix.lower() == SUFFIX and not any(part.startswith((".", "_")) for part in path.parts):
             found.append(path.as_posix())
     return sorted(found)
 
@@ -128,7 +140,7 @@ def list_sources(source: Path, columns: Columns, known: Iterable[SourceFile] = (
         except (OSError, pa.ArrowException) as error:
             msg = f"{path} cannot be read as Parquet: {error}. Repair it, or take it out of the source."
             raise TextInputError(msg) from error
-        check_columns(schema, columns, repr(name))
+        check_columns(schema, columns, repr(name), has_rows=rows > 0)
         stat = path.stat()
         old = before.get(name)
         is_same = old is not None and (old.bytes, old.mtime_ns, old.rows) == (stat.st_size, stat.st_mtime_ns, rows)
@@ -168,17 +180,18 @@ def rows_a_part(files: list[SourceFile]) -> int:
 def cut(files: list[SourceFile], rows: int) -> list[Part]:
     """Return the parts of files, at most `rows` rows each; a file without rows is one part.
 
-    The names are such that they sort as the files do, so that who reads the
-    target finds the rows in the order of the source.
+    They are in the order of their names, in which the target is read: that of
+    the files' names, unless one is another's with ".pa…" behind it.
     """
     parts = []
     for file in files:
-        stem = file.path.removesuffix(SUFFIX)
+        stem = file.path[: -len(SUFFIX)]
         for k, start in enumerate(range(0, max(file.rows, 1), rows)):
             stop = min(start + rows, file.rows)
-            parts.append(Part(f"{stem}.part-{k:06d}{SUFFIX}", file.path, file.sha256, start, stop))
+            path = f"{stem}.part-{k:06d}{SUFFIX}"
+            parts.append(Part(path, file.path, file.sha256, start, stop, rows, file.bytes, file.mtime_ns))
     twice = {part.path for part in parts}
     if len(twice) != len(parts):
         msg = "Two files of the source would have parts of the same name. Rename one of them."
         raise TargetError(msg)
-    return parts
+    return sorted(parts, key=lambda part: part.path)

@@ -13,6 +13,7 @@ from skbert.exceptions import InvalidParameterError
 
 __all__ = ["RULES", "Workers", "plan_workers"]
 
+_SHOWN = 3  # machines that an error lists
 _BATCH = {"cuda": 8_192, "cpu": 2_048}  # texts a call; an engine sorts them by length, so more is faster
 
 
@@ -26,7 +27,7 @@ def _is_range(value: Any) -> bool:
 
 
 RULES: Rules = {
-    "num_gpus": (none(), real(0, 1024)),
+    "num_gpus": (none(), real(0, 1)),
     "num_cpus": (none(), real(0, 1_000_000, closed="right")),
     "concurrency": (none(), integer(1), anything("a tuple (fewest, most) of two int", _is_range)),
     "batch_size": (none(), integer(1)),
@@ -80,19 +81,19 @@ def plan_workers(ray: Any, device: Any, function: str, *, has_readers: bool, **g
         `num_gpus`, `num_cpus`, `concurrency` and `batch_size` of that function.
     """
     check_arguments(function, given, RULES)
-    there = ray.cluster_resources()
-    num_gpus, device = _on_what(device, given["num_gpus"], there.get("GPU", 0), function)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    num_gpus, device = _on_what(device, given["num_gpus"], any(node.get("GPU") for node in nodes), function)
     num_cpus = given["num_cpus"]
     if num_cpus is None and not num_gpus:
         num_cpus = 1
-    least, most = _how_many(given["concurrency"], num_gpus, num_cpus, there)
+    least, most = _how_many(given["concurrency"], num_gpus, num_cpus, nodes, function)
     if has_readers and not num_gpus and not isinstance(given["concurrency"], tuple):
         least = 1  # a pool that insists on all CPUs would wait for ever for its readers
     batch_size = given["batch_size"] or _BATCH["cuda" if num_gpus else "cpu"]
     return Workers(device, num_gpus, num_cpus, least, most, batch_size)
 
 
-def _on_what(device: Any, num_gpus: float | None, there: float, function: str) -> tuple[float, str]:
+def _on_what(device: Any, num_gpus: float | None, has_gpus: bool, function: str) -> tuple[float, str]:
     """Return the GPUs a worker, and the device that its engine is told."""
     if device not in ("auto", "cpu", "cuda", "mps"):
         msg = (
@@ -101,7 +102,7 @@ def _on_what(device: Any, num_gpus: float | None, there: float, function: str) -
         )
         raise InvalidParameterError(msg)
     if num_gpus is None:
-        num_gpus = 1 if device == "cuda" or (device == "auto" and there >= 1) else 0
+        num_gpus = 1 if device == "cuda" or (device == "auto" and has_gpus) else 0
     if device == "cuda" and not num_gpus:
         msg = (
             f"The 'num_gpus' parameter of {function} must be above 0 for an embedder with device='cuda'. "
@@ -118,13 +119,24 @@ def _on_what(device: Any, num_gpus: float | None, there: float, function: str) -
     return num_gpus, "cuda" if num_gpus else "mps" if device == "mps" else "cpu"
 
 
-def _how_many(concurrency: Any, num_gpus: float, num_cpus: float | None, there: dict[str, float]) -> tuple[int, int]:
+def _how_many(
+    concurrency: Any, num_gpus: float, num_cpus: float | None, nodes: list[dict[str, float]], function: str
+) -> tuple[int, int]:
     """Return the fewest and the most workers: as asked, or as many as the cluster has room for now."""
+    room = 0
+    for node in nodes:
+        # A worker has all of its share on one GPU.
+        rooms = [int(node.get("GPU", 0)) * int(1 / num_gpus)] if num_gpus else []
+        room += int(min([*rooms, node.get("CPU", 0) / num_cpus] if num_cpus else rooms))
+    if not room:
+        asked = [f"num_gpus={num_gpus:g}"] * bool(num_gpus) + [f"num_cpus={num_cpus:g}"] * bool(num_cpus)
+        has = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:_SHOWN])
+        msg = (
+            f"No machine of this Ray has room for a worker of {function} with {' and '.join(asked)}, and it would wait "
+            f"for ever. They have: {has}. Ask for less, or connect to another cluster."
+        )
+        raise InvalidParameterError(msg)
     if isinstance(concurrency, tuple):
         return int(concurrency[0]), int(concurrency[1])
-    most = concurrency
-    if most is None:
-        rooms = [there.get("GPU", 0) / num_gpus] if num_gpus else []
-        rooms += [there.get("CPU", 0) / num_cpus] if num_cpus else []
-        most = max(1, int(min(rooms)))
-    return int(most), int(most)
+    most = room if concurrency is None else int(concurrency)
+    return most, most
