@@ -238,6 +238,26 @@ def test_nothing_is_seen_of_a_part_that_fails(embedder, tmp_path):
     assert list((tmp_path / "target.unfinished").iterdir()) == []
 
 
+def test_a_part_that_kills_each_worker_is_given_up(embedder, tmp_path, monkeypatch):
+    """Ray gives it to a new worker each time; what the dead ones left is counted, part by part."""
+    write_source(tmp_path / "source", {"a.parquet": 20})
+    writer, _ = make_writer(embedder, tmp_path / "source", tmp_path / "target")
+    first, second = cut(sources(tmp_path / "source"), 10)
+
+    def die(self, X):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BertEmbedder, "transform", die)
+        patched.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # as a killed process: nothing is tidied
+        for _ in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                writer.write(second)
+        with pytest.raises(TargetError, match=r"5 workers died over rows 10 to 19 of 'a\.parquet'"):
+            writer.write(second)
+    assert writer.write(first).embedded
+
+
 def test_a_part_says_what_it_is(embedder, tmp_path):
     """Its own metadata hold the identity of the vectors and the rows' origin."""
     write_source(tmp_path / "source", {"a.parquet": 10})

@@ -119,7 +119,8 @@ def embed_parquet(
     ModelNotFoundError, ModelFilesError, FingerprintError
         As in ``embedder.transform``; raised before anything is written.
     TargetError
-        The target holds something else, or vectors of other settings.
+        The target holds something else, or vectors of other settings; the
+        source changes meanwhile; or five workers died over the same part.
 
     Warns
     -----
@@ -141,6 +142,10 @@ def embed_parquet(
     *Which vectors.* Those of ``embedder.transform``, in float32 within 1e-5.
     All workers compute in the dtype of the first; one that has other weights
     under the model's name is refused.
+
+    *Settings.* Those of the embedder are compared with what is there. Of a
+    pipeline's other steps that is classes, parameters and the code of
+    functions, but not the code of what these call, nor that of classes.
 
     *When the source changes.* New files are embedded by the next call, and a
     changed one again, with a warning. Of files that are gone the parts are

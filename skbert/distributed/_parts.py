@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import socket
@@ -25,6 +26,7 @@ __all__ = ["Outcome", "PartWriter", "fsync_folder", "is_part", "read_facts"]
 
 _KEY = b"skbert"  # of the facts in the metadata of a part
 _CHANGED = "{!r} has changed while the source was embedded. Start again when nothing writes to it any more."
+_MOST_TRIES = 5  # of a part by workers that die over it
 _ROW_GROUP = 2**26  # bytes of a row group of the target, of which one is held in memory
 
 
@@ -98,7 +100,7 @@ class PartWriter:
         n_missing = 0
         if embedded:
             final.parent.mkdir(parents=True, exist_ok=True)
-            with self._staged() as staged, _kept_warnings(told):
+            with self._staged(part) as staged, _kept_warnings(told):
                 n_missing = self._fill(staged, part)
                 if not is_part(staged, part, self._request):
                     msg = f"{staged} is not what was written to it. Check the disk and its free space."
@@ -113,9 +115,18 @@ class PartWriter:
         return Outcome(part.path, part.rows, embedded, n_missing, seconds, started, worker, _peak(), tuple(told))
 
     @contextlib.contextmanager
-    def _staged(self) -> Iterator[Path]:
+    def _staged(self, part: Part) -> Iterator[Path]:
         # A name of its own for each try: another worker may still be at the same part, if it was only believed dead.
-        staged = self._unfinished / f"{uuid.uuid4().hex}.parquet"
+        name = hashlib.blake2b(part.path.encode(), digest_size=8).hexdigest()
+        # A worker that is killed leaves its try behind. Ray would give the part to the next one for ever.
+        tries = len(list(self._unfinished.glob(f"{name}.*")))
+        if tries >= _MOST_TRIES:
+            msg = (
+                f"{tries} workers died over rows {part.start:,} to {part.stop - 1:,} of {part.source!r}, for want of "
+                "memory perhaps. Give workers more of it, lower batch_size or batch_tokens, or look at these rows."
+            )
+            raise TargetError(msg)
+        staged = self._unfinished / f"{name}.{uuid.uuid4().hex}.parquet"
         try:
             yield staged
         finally:

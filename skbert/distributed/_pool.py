@@ -45,6 +45,10 @@ def _get(ray: Any, found: Any) -> Any:
         if isinstance(error.cause, SkbertError | OSError):
             raise error.cause from None
         raise
+    except BaseException:  # Ctrl-C: what nobody waits for is not to be done
+        for reference in found if isinstance(found, list) else [found]:
+            ray.cancel(reference)
+        raise
 
 
 def _describe(embedder: Any, columns: Columns, device: str) -> tuple[Any, bool, int]:
