@@ -41,7 +41,7 @@ from skbert.distributed import embed_dataset, embed_parquet
 from skbert.distributed._cluster import local_ray
 
 LIMIT_MB = 100
-BLOCK = 1_024  # rows of a block of the Dataset, as of a part of so few texts
+BLOCK = 2_048  # rows of a block of the Dataset, as of a part of so few texts
 
 
 def different_tweets(count):

@@ -264,7 +264,7 @@ def test_other_settings_do_not_go_into_the_same_target(embedder, tmp_path):
     embedder.set_params(pooling="cls")
     with pytest.raises(TargetError, match=r"other settings.*spec\.units \[\[2, 'mean'\]\], now \[\[2, 'cls'\]\]"):
         embed_parquet(tmp_path / "source", tmp_path / "target", embedder, **options)
-    with pytest.raises(TargetError, match=r"begun with rows_per_part=1024\. Got 5"):
+    with pytest.raises(TargetError, match=r"begun with rows_per_part=2048\. Got 5"):
         embed_parquet(tmp_path / "source", tmp_path / "target", embedder, **options, rows_per_part=5)
     kept = json.loads((tmp_path / "target.manifest.json").read_text())
     assert (kept["complete"], len(kept["runs"])) == (True, 2), "a refused call changes nothing"

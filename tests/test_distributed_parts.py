@@ -331,7 +331,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
         list_sources(tmp_path / "source", COLUMNS)
 
 
-@pytest.mark.parametrize(("total", "rows"), [(0, 1_024), (20_000, 1_024), (1_000_000, 15_625), (10**9, 65_536)])
+@pytest.mark.parametrize(("total", "rows"), [(0, 2_048), (20_000, 2_048), (1_000_000, 15_625), (10**9, 65_536)])
 def test_rows_a_part(tmp_path, total, rows):
     """A 64th of all, within bounds."""
     write_source(tmp_path, {"a.parquet": 1})

@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--pair-column", metavar="NAME", help="column of the second sentences of pairs")
     add("--output-column", metavar="NAME", help="column of the vectors (default: embedding)")
     add("--output-dtype", choices=("float32", "float16"), help="of the vectors (default: float32)")
-    add("--rows-per-part", type=int, metavar="N", help="rows a part at most (default: a 64th, 1,024 to 65,536)")
+    add("--rows-per-part", type=int, metavar="N", help="rows a part at most (default: a 64th, 2,048 to 65,536)")
     add("--no-progress", dest="progress", action="store_false", help="show no bar")
 
     ray = embed.add_argument_group("workers")

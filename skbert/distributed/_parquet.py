@@ -94,7 +94,7 @@ def embed_parquet(
         Texts a call of the embedder. None is 8,192 on a GPU, 2,048 on a CPU.
     rows_per_part : int or None, default=None
         Rows a part at most: what is lost when a worker dies. None is a 64th
-        of all rows, but at least 1,024 and at most 65,536; a target that was
+        of all rows, but at least 2,048 and at most 65,536; a target that was
         begun keeps its own.
     progress : bool, default=True
         Whether a bar of the rows is shown.

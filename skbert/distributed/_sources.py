@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SUFFIX = ".parquet"
-_FEWEST, _MOST, _PARTS = 1_024, 65_536, 64  # rows a part, and how many parts a small source is cut into
+_FEWEST, _MOST, _PARTS = 2_048, 65_536, 64  # rows a part, no fewer than a batch on a CPU, and how many parts a small source is cut into
 _READ = 2**22  # bytes
 
 
@@ -172,7 +172,7 @@ def sha256_of(path: Path) -> str:
 
 
 def rows_a_part(files: list[SourceFile]) -> int:
-    """Return how many rows a part gets where nobody says: a 64th of all, but 1,024 at least and 65,536 at most."""
+    """Return how many rows a part gets where nobody says: a 64th of all, but 2,048 at least and 65,536 at most."""
     total = sum(file.rows for file in files)
     return min(max(-(-total // _PARTS), _FEWEST), _MOST)
 
