@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 SUFFIX = ".parquet"
-_FEWEST, _MOST, _PARTS = 2_048, 65_536, 64  # rows a part, no fewer than a batch on a CPU, and how many parts a small source is cut into
+# Rows a part, no fewer than a batch on a CPU, and how many parts a small source is cut into.
+_FEWEST, _MOST, _PARTS = 2_048, 65_536, 64
 _READ = 2**22  # bytes
 
 
