@@ -153,7 +153,7 @@ def test_a_missing_text_is_named_by_its_row_in_the_file(embedder, tmp_path):
     texts[17] = texts[23] = None
     write_texts(tmp_path / "source", texts)
     with pytest.raises(MissingTextError, match=r"'text'.*2 missing.*'a\.parquet': row 17; row 23\..*missing='empty'"):
-        embed_all(embedder, tmp_path / "source", tmp_path / "target", 16, batch_size=12)
+        embed_all(embedder, tmp_path / "source", tmp_path / "target", 16, batch_size=14)
     embedder.set_params(missing="empty")
     _, _, outcomes = embed_all(embedder, tmp_path / "source", tmp_path / "target", 16, batch_size=5)
     assert [outcome.n_missing for outcome in outcomes] == [0, 2]

@@ -191,14 +191,21 @@ class PartWriter:
                 if not groups:
                     skipped = begin
                 groups.append(k)
-        row = skipped
-        for batch in source.iter_batches(batch_size=self._batch_size, row_groups=groups):
-            first, last = max(row, part.start), min(row + batch.num_rows, part.stop)
-            if first < last:
-                yield first, pa.Table.from_batches([batch.slice(first - row, last - first)])
+        # Of one size: a small rest is embedded less well, and sizes that vary leave the memory in pieces.
+        size = -(-part.rows // max(1, -(-part.rows // self._batch_size))) or 1
+        row, first, waiting = skipped, part.start, source.schema_arrow.empty_table()
+        for batch in source.iter_batches(batch_size=size, row_groups=groups):
+            begin, end = max(part.start - row, 0), min(part.stop - row, batch.num_rows)
             row += batch.num_rows
+            if begin < end:
+                waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch.slice(begin, end - begin)])])
+            while waiting.num_rows >= size or (waiting.num_rows and row >= part.stop):
+                yield first, waiting.slice(0, size)
+                first, waiting = first + min(size, waiting.num_rows), waiting.slice(size)
             if row >= part.stop:
                 return
+        if waiting.num_rows:  # the file has fewer rows than it had
+            yield first, waiting
 
 
 def is_part(path: Path, part: Part, request: dict[str, Any], *, whole: bool = False) -> bool:
