@@ -489,6 +489,11 @@ def test_the_digest_of_steps_is_the_same_in_any_process():
     own = {kind: digest_of([make_step(kind), TextCleaner()]) for kind in kinds}
     assert own["same"] == digests[0].strip()
     assert len(set(own.values())) == len(kinds)
+
+    def itself(X, again=True):
+        return json.loads(json.dumps(itself(X, again=False))) if again else X
+
+    assert digest_of([FunctionTransformer(itself)]) != digest_of([FunctionTransformer(str)])
     assert digest_of([TextCleaner(case="lower")]) != digest_of([TextCleaner(case="keep")])
 
 

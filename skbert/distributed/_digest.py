@@ -5,9 +5,10 @@ Part of ``distributed``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import joblib
@@ -28,30 +29,31 @@ def digest_of(steps: list[Any]) -> str:
     InvalidParameterError
         Something in them can be told by nothing but its address.
     """
-    return hashlib.sha256(repr(_facts(steps)).encode()).hexdigest()
+    return hashlib.sha256(repr(_facts(steps, ())).encode()).hexdigest()
 
 
-def _facts(value: Any) -> Any:
-    """Return what tells a value from others, of str, tuples and numbers."""
+def _facts(value: Any, around: tuple[int, ...]) -> Any:
+    """Return what tells a value from others, as str, tuples and numbers; `around` has the functions it stands in."""
+    facts = functools.partial(_facts, around=around)
     if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return (
-            "function",
-            value.__name__,
-            _code(value.__code__),
-            _facts([value.__defaults__, value.__kwdefaults__, cells]),
-        )
+        return ("function", value.__name__, *(_of_function(value, around) if id(value) not in around else ()))
     if isinstance(value, functools.partial):
-        return ("partial", _facts([value.func, value.args, value.keywords]))
+        return ("partial", facts([value.func, value.args, value.keywords]))
+    if isinstance(value, type):
+        return ("class", value.__module__, value.__qualname__)
+    if isinstance(value, ModuleType):
+        return ("module", value.__name__)
     if isinstance(value, dict):
-        return ("dict", *sorted((repr(_facts(key)), _facts(item)) for key, item in value.items()))
+        return ("dict", *sorted((repr(facts(key)), facts(item)) for key, item in value.items()))
     if isinstance(value, set | frozenset):
-        return ("set", *sorted(repr(_facts(item)) for item in value))
+        return ("set", *sorted(repr(facts(item)) for item in value))
     if isinstance(value, list | tuple):
-        return (type(value).__name__, *map(_facts, value))
-    if hasattr(value, "get_params") and not isinstance(value, type):
+        return (type(value).__name__, *map(facts, value))
+    if hasattr(value, "get_params"):
         state = value.__getstate__()
-        return (type(value).__module__, type(value).__qualname__, _facts(state if isinstance(state, dict) else [state]))
+        if isinstance(state, dict):
+            state = {name: item for name, item in state.items() if name != "_sklearn_version"}
+        return (type(value).__module__, type(value).__qualname__, facts(state))
     try:
         return str(joblib.hash(value))
     except Exception as error:
@@ -62,7 +64,16 @@ def _facts(value: Any) -> Any:
         raise InvalidParameterError(msg) from error
 
 
+def _of_function(function: FunctionType, around: tuple[int, ...]) -> tuple[Any, ...]:
+    cells = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # nothing is in it yet
+            cells.append(cell.cell_contents)
+    values = [function.__defaults__, function.__kwdefaults__, cells]
+    return _code(function.__code__), _facts(values, (*around, id(function)))
+
+
 def _code(code: CodeType) -> Any:
     """Return what a function does, without the file and the lines where it stands."""
-    consts = [_code(one) if isinstance(one, CodeType) else _facts(one) for one in code.co_consts]
+    consts = [_code(one) if isinstance(one, CodeType) else _facts(one, ()) for one in code.co_consts]
     return (code.co_code, code.co_names, code.co_varnames, code.co_freevars, tuple(consts))

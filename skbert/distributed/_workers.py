@@ -129,7 +129,7 @@ def _how_many(
         rooms = [int(node.get("GPU", 0)) * int(1 / num_gpus)] if num_gpus else []
         room += int(min([*rooms, node.get("CPU", 0) / num_cpus] if num_cpus else rooms))
     if not room:
-        asked = [f"num_gpus={num_gpus:g}"] * bool(num_gpus) + [f"num_cpus={num_cpus:g}"] * bool(num_cpus)
+        asked = [f"{name}={value:g}" for name, value in (("num_gpus", num_gpus), ("num_cpus", num_cpus)) if value]
         has = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes[:_SHOWN])
         msg = (
             f"No machine of this Ray has room for a worker of {function} with {' and '.join(asked)}, and it would wait "
