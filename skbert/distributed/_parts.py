@@ -191,6 +191,8 @@ class PartWriter:
                 if not groups:
                     skipped = begin
                 groups.append(k)
+        if not groups:  # no rows; older pyarrow knows no empty list of row groups
+            return
         # Of one size: a small rest is embedded less well, and sizes that vary leave the memory in pieces.
         size = -(-part.rows // max(1, -(-part.rows // self._batch_size))) or 1
         row, first, waiting = skipped, part.start, source.schema_arrow.empty_table()
