@@ -14,7 +14,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skbert import BertEmbedder, TextCleaner
+from skbert import BertEmbedder, DiskStore, MemoryStore, TextCleaner
 from skbert.exceptions import InvalidParameterError, MissingTextError, TargetError, TextInputError, TruncationWarning
 from tests._reference import padded_vectors, relative_difference
 
@@ -179,6 +179,18 @@ def test_what_a_worker_is_warned_of_is_told(embedder, tmp_path):
         ((category, count, message),) = outcome.warnings
         assert (category, count) == (TruncationWarning.__name__, 1)
         assert "max_length" in message
+
+
+def test_a_memory_that_is_too_small_is_no_news_and_a_folder_that_is_is(embedder, tmp_path):
+    """Of millions of texts memory keeps the last ones; a folder was meant to keep all."""
+    write_source(tmp_path / "source", {"a.parquet": 200})
+    embedder.set_params(cache=MemoryStore(max_bytes=10_000))
+    _, _, outcomes = embed_all(embedder, tmp_path / "source", tmp_path / "memory", 200, batch_size=200)
+    assert [outcome.warnings for outcome in outcomes] == [()]
+    embedder.set_params(cache=DiskStore(tmp_path / "store", max_bytes=400_000))
+    write_source(tmp_path / "more", {"a.parquet": 4_000})
+    _, _, outcomes = embed_all(embedder, tmp_path / "more", tmp_path / "disk", 4_000, batch_size=4_000)
+    assert [category for outcome in outcomes for category, _, _ in outcome.warnings] == ["CacheWarning"]
 
 
 def test_float16_does_not_turn_large_values_into_infinity(embedder, tmp_path, monkeypatch):

@@ -98,13 +98,13 @@ def _on_loopback() -> Iterator[None]:
     constant that an environment variable sets when Ray is imported, which would be too late here, and no affair of a
     library. Where a later Ray has no such constant, the check of the address tells.
     """
-    try:
-        constants: Any = importlib.import_module("ray._private.ray_constants")
-        before = bool(constants.ENABLE_RAY_CLUSTER)
-    except (ImportError, AttributeError):
-        yield
-        return
-    with _starting:
+    with _starting:  # else another thread that starts one would take what is meant for a moment for what was before
+        try:
+            constants: Any = importlib.import_module("ray._private.ray_constants")
+            before = bool(constants.ENABLE_RAY_CLUSTER)
+        except (ImportError, AttributeError):
+            yield
+            return
         constants.ENABLE_RAY_CLUSTER = False
         try:
             yield
