@@ -173,8 +173,8 @@ class Engine:
             self._check_missing(sides, place)
         try:
             with warnings.catch_warnings():
-                # Of millions of different texts a store in memory keeps the last ones, and that is as it should be; what
-                # is told of a folder is told.
+                # Of millions of different texts a store in memory keeps the last ones, and that is as it should be;
+                # what is told of a folder is told.
                 of_memory = r"MemoryStore\(.*too small|cache='memory'"
                 warnings.filterwarnings("ignore", category=CacheWarning, message=of_memory)
                 vectors = np.asarray(self._pipeline.transform(texts))
