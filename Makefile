@@ -79,7 +79,7 @@ bench: $(STAMP)  ## measure the speed and the memory on this CPU, in under ten m
 bench-gpu:  ## test and measure on a GPU: one command, nine minutes, no network; needs no environment, only PYTHON
 	PYTHON="$(or $(PYTHON),python3)" bash benchmarks/gpu.sh $(ARGS)
 
-bench-plot: $(STAMP)  ## write the picture and the tables of docs/speed.md from what was measured
+bench-plot: $(STAMP)  ## write the picture and the tables of docs/guide/speed.md from what was measured
 	$(RUN) benchmarks/plot_results.py $(ARGS)
 
 clean:  ## remove caches and build products

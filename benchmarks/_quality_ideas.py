@@ -295,7 +295,7 @@ def references():
     return [*found, Idea("references", "TF-IDF + LogisticRegression(C=5)", words_alone)]
 
 
-# What docs/quality.md documents; --test knows these, the defaults and the references only.
+# What docs/guide/quality.md documents; --test knows these, the defaults and the references only.
 OPTIONS = (
     "embedding layer and last four",
     "vectors as long as they come",

@@ -1,4 +1,4 @@
-"""The tables of docs/quality.md, written from the rows of quality.jsonl: no number in them is typed in by hand."""
+"""The tables of docs/guide/quality.md, written from the rows of quality.jsonl: no number in them is typed in by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from _quality_data import CORPORA
 from _quality_ideas import DEFAULTS, OPTIONS, ideas, references, test_cases
 from plot_results import NOT_YET, ROOT, fill, table
 
-PAGE = ROOT / "docs" / "quality.md"
+PAGE = ROOT / "docs" / "guide" / "quality.md"
 FEW_ROWS = 400
 SHOWN_OF_FEW = (
     *("last layer", "all seven", "learned mix of the last four", "mean and cls", "whitened to 256"),

@@ -1,4 +1,4 @@
-"""Draw docs/images/speed.png and write the tables of docs/speed.md, from the rows in benchmarks/results/.
+"""Draw docs/images/speed.png and write the tables of docs/guide/speed.md, from the rows in benchmarks/results/.
 
     python benchmarks/plot_results.py [--results FOLDER] [--docs FOLDER]
 
@@ -266,7 +266,7 @@ def main():
     picture = NOT_YET
     if draw(rows, options.docs / "images" / "speed.png"):
         picture = "![Ratios to sentence-transformers and tokens a second, by kind of text](images/speed.png)"
-    path = options.docs / "speed.md"
+    path = options.docs / "guide" / "speed.md"
     page = path.read_text(encoding="utf-8")
     parts = {
         "picture": picture,

@@ -10,7 +10,7 @@ changes but one line around it.
 BERT is not that kind of work: it gives a text the same vector for ever. There are two ways not to pay for it again in
 every process. Either the pipeline keeps its vectors in a folder that the workers share, or the vectors are made first
 and the search is over numbers. Here are both, on the 538 tweets that come with skbert and two processes of this
-machine. ``docs/searching_on_clusters.md`` says which one to choose.
+machine. ``docs/guide/searching_on_clusters.md`` says which one to choose.
 """
 
 # %%

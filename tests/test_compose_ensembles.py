@@ -264,7 +264,7 @@ REFUSED = {  # they make numbers of X, or put it beside numbers
 @pytest.mark.parametrize("form", ["list", "array", "series"])
 @pytest.mark.parametrize("name", REFUSED_1D)
 def test_scikit_learn_wants_a_column(classifier, name, form):
-    """These refuse texts in one dimension, as of scikit-learn 1.6 to 1.9; docs/composing.md gives the way out."""
+    """These refuse texts in one dimension, as of scikit-learn 1.6 to 1.9; docs/guide/composing.md gives the way out."""
     with pytest.raises((ValueError, IndexError), match=r"Expected 2D array|2-dimensional container|tuple index"):
         REFUSED_1D[name](classifier, FORMS[form])
 
@@ -272,7 +272,7 @@ def test_scikit_learn_wants_a_column(classifier, name, form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", REFUSED)
 def test_scikit_learn_takes_no_texts(classifier, name, form):
-    """These take texts in no form, as of scikit-learn 1.6 to 1.9; docs/composing.md gives the way out."""
+    """These take texts in no form, as of scikit-learn 1.6 to 1.9; docs/guide/composing.md gives the way out."""
     with pytest.raises(ValueError, match=r"could not convert string to float|Expected 2D|same number of dimensions"):
         REFUSED[name](classifier, FORMS[form])
 

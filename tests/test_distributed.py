@@ -381,12 +381,12 @@ def test_where_no_ray_runs_one_is_started_on_the_loopback_and_stopped(tiny_bert_
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```py\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall((ROOT / "docs" / "distributed.md").read_text(encoding="utf-8"))
+BLOCKS = BLOCK.findall((ROOT / "docs" / "guide" / "distributed.md").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_the_page_runs_as_pasted(number, minilm, tmp_path):
-    """Each program of docs/distributed.md, in a process and a folder of its own; it leaves vectors."""
+    """Each program of docs/guide/distributed.md, in a process and a folder of its own; it leaves vectors."""
     (tmp_path / "program.py").write_text(BLOCKS[number], encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(ROOT)])

@@ -77,7 +77,7 @@ def search_of(kind, estimator, grid, process=process_of):
 
 
 def fit_on_ray(search, X, y):
-    """Fit a search as docs/searching_on_clusters.md says."""
+    """Fit a search as docs/guide/searching_on_clusters.md says."""
     with joblib.parallel_config("ray"):
         return search.set_params(n_jobs=-1).fit(X, y)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "billion_texts.md"
+PAGE = ROOT / "docs" / "guide" / "billion_texts.md"
 
 
 def benchmark(name):
@@ -295,7 +295,7 @@ def of_the_page():
 
 @pytest.mark.parametrize("number", range(3))
 def test_the_tables_of_the_page_are_what_its_commands_print(number, capsys):
-    """The first tables of docs/billion_texts.md, whose runs take a second together, are printed anew."""
+    """The first tables of docs/guide/billion_texts.md, whose runs take a second together, are printed anew."""
     arguments, after = of_the_page()[number]
     benchmark("simulate_cluster").main(arguments)
     printed = capsys.readouterr().out

@@ -25,7 +25,7 @@ from skbert import (
 )
 from tests._counting import made_up
 
-PAGE = Path(__file__).parents[1] / "docs" / "pickles_and_bundles.md"
+PAGE = Path(__file__).parents[1] / "docs" / "guide" / "pickles_and_bundles.md"
 TRUSTED = [TextCleaner, BertEmbedder, BertSentimentClassifier, HeadClassifier]
 X = [f"{text} {word}" for text in made_up(12) for word in ("good", "awful")]
 Y = np.array(["nice", "nasty"] * 12)
@@ -115,6 +115,6 @@ def test_requests_are_the_trap_that_the_page_says():
 
 
 def test_the_page_names_the_list():
-    """docs/pickles_and_bundles.md has the list that is tested here."""
+    """docs/guide/pickles_and_bundles.md has the list that is tested here."""
     found = re.search(r"trusted = \[(.*?)\]", PAGE.read_text(encoding="utf-8"))[1]
     assert found.split(", ") == [cls.__name__ for cls in TRUSTED]
