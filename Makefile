@@ -26,8 +26,8 @@ NEW_ENOUGH := (3, 11) <= sys.version_info
 OLD_ENOUGH := (3, 11) <= sys.version_info < (3, 13)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray test-oldest lint lint-style lint-docstrings lint-types lint-spelling lint-pins format \
-  changelog-draft bench bench-gpu bench-plot clean distclean
+.PHONY: help demo test test-ray test-oldest docs lint lint-style lint-docstrings lint-types lint-spelling lint-pins format \
+  changelog-draft bench bench-gpu bench-plot dist clean distclean
 
 help:  ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,10 @@ format: $(STAMP)  ## put the code into its form, and mend what ruff can mend
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+docs: $(STAMP)  ## build the site, offline, with every example run: docs/_build/html/index.html
+	$(RUN) -m sphinx -q -W -d docs/_build/doctrees -b html $(ARGS) docs docs/_build/html
+	$(RUN) tools/check_site.py docs/_build/html
+
 changelog-draft: $(STAMP)  ## show what the next release's part of CHANGELOG.md would say
 	$(RUN) -m towncrier build --draft
 
@@ -79,11 +83,17 @@ bench: $(STAMP)  ## measure the speed and the memory on this CPU, in under ten m
 bench-gpu:  ## test and measure on a GPU: one command, nine minutes, no network; needs no environment, only PYTHON
 	PYTHON="$(or $(PYTHON),python3)" bash benchmarks/gpu.sh $(ARGS)
 
+# build makes the wheel from the sdist, so that a file that the sdist lacks, or one left in build/, is noticed or left out.
+dist: $(STAMP)  ## build the wheel and the sdist into dist/, and try both in empty environments
+	rm -rf dist
+	PIP_CONSTRAINT=constraints.txt $(RUN) -m build
+	$(RUN) tools/check_dist.py $(ARGS)
+
 bench-plot: $(STAMP)  ## write the picture and the tables of docs/guide/speed.md from what was measured
 	$(RUN) benchmarks/plot_results.py $(ARGS)
 
 clean:  ## remove caches and build products
-	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov demo_output
+	rm -rf build dist docs/_build docs/_generated docs/gallery docs/reference/generated ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov demo_output
 	find skbert tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environments as well

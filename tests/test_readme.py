@@ -1,65 +1,117 @@
-"""README.md and docs/ keep their word: their Python code runs as pasted, and their links lead somewhere."""
+"""README.md and docs/ keep their word: every block of code is run or read, and their links lead somewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+from tests._pages import FENCE, KINDS, PAGES, ROOT, blocks, check_code, check_commands, is_alike
+
 MAX_PICTURE_BYTES = 150_000
 
-CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # What no page may hold: marks that were left to be filled in.
 UNFINISHED = re.compile(r"@[A-Z]+@|\bT[O]DO\b|\bF[I]XME\b")
 
 
-def blocks():
-    """Return every block of Python code, with a name that says where it begins."""
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in CODE.finditer(text):
-            line = text.count("\n", 0, match.start(1)) + 1
-            found.append(pytest.param(page, line, match[1], id=f"{page.name}:{line}"))
-    return found
+def name_of(value):
+    """Name a case by where it stands."""
+    return getattr(value, "name", None) or str(value)
 
 
-@pytest.mark.parametrize(("page", "line", "code"), blocks())
-def test_code_runs_as_pasted(page, line, code, minilm, tmp_path, monkeypatch):
-    """Each block runs alone, says something, and leaves no file."""
+@pytest.mark.parametrize("block", blocks("python"), ids=name_of)
+def test_code_runs_as_pasted(block, minilm, tmp_path, monkeypatch):
+    """Each block runs alone, says something, which is what the page says right below it, and leaves no file."""
     monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile("\n" * (line - 1) + code, str(page), "exec"), {"__name__": "__main__"})
+        exec(compile("\n" * (block.line - 1) + block.code, str(block.page), "exec"), {"__name__": "__main__"})
     assert printed.getvalue()
     assert list(tmp_path.iterdir()) == []
+    if block.printed is not None:
+        assert is_alike(block.printed, printed.getvalue()), printed.getvalue()
+
+
+@pytest.mark.parametrize("block", blocks("py"), ids=name_of)
+def test_code_that_cannot_run_here_names_what_there_is(block):
+    """It needs a cluster, a hub or another library; what it imports of skbert is there, and takes its keywords."""
+    assert check_code(block.code) == []
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=name_of)
+def test_commands_name_what_there_is(block):
+    """Targets of make, programs, their options, files and extras are there."""
+    assert check_commands(block.code) == []
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    """A block is code of one of three kinds, output, or Sphinx's."""
+    unknown = [block.name for block in blocks() if block.kind not in KINDS and not block.kind.startswith("{")]
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "alike"),
+    [
+        ("score 0.81\n", "score 0.80\n", True),
+        ("score 0.81\n", "score 0.71\n", False),
+        ("1,234 texts", "1,234 texts", True),
+        ("1,234 texts", "1,434 texts", False),
+        ("1,234 texts", "1,234 words", False),
+        ("[1 2 3]", "[1 2]", False),
+    ],
+)
+def test_outputs_are_compared_by_words_and_numbers(shown, printed, alike):
+    """Another word, another count or a number that is clearly another one is found."""
+    assert is_alike(shown, printed) is alike
+
+
+@pytest.mark.parametrize(
+    "code", ["from skbert import Nothing", "from skbert import BertEmbedder\nBertEmbedder(layer=2)"]
+)
+def test_wrong_code_is_found(code):
+    """The check of code that is not run sees a name and a parameter that are not there."""
+    assert len(check_code(code)) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make nothing",
+        "python benchmarks/nothing.py",
+        "python benchmarks/bench_encode.py --nothing",
+        "pip install 'skbert[nothing]'",
+        "python -m skbert.distributed embed --nothing",
+        "nothing",
+    ],
+)
+def test_wrong_commands_are_found(command):
+    """The check of commands sees what is not there."""
+    assert len(check_commands(command)) == 1
 
 
 def test_the_readme_has_ten_lines_of_code():
     """The first block is the one that people paste."""
-    code = CODE.search((ROOT / "README.md").read_text(encoding="utf-8"))[1]
-    assert len([line for line in code.splitlines() if line.strip()]) == 10
+    first = next(block for block in blocks("python") if block.page.name == "README.md")
+    assert len([line for line in first.code.splitlines() if line.strip()]) == 10
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     """A link to a file names one that is there, a link to the net is https, and pictures are small."""
     text = page.read_text(encoding="utf-8")
     assert not UNFINISHED.findall(text)
-    for target in LINK.findall(CODE.sub("", text)):
+    for target in LINK.findall(FENCE.sub("", text)):
         if "://" in target:
             assert target.startswith("https://"), target
             continue
         path = page.parent / target.partition("#")[0]
         assert path.resolve().is_relative_to(ROOT), target
         assert path.exists(), f"{page.name} links to {target}, which is not there."
-        if path.suffix == ".png":
+        if path.suffix in (".png", ".svg"):
             assert path.stat().st_size < MAX_PICTURE_BYTES, target
 
 

@@ -117,7 +117,7 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
         prediction.
     n_features_in_ : int
         Number of columns, where `fit` was given a frame.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names.
 
     See Also

@@ -103,7 +103,7 @@ class TextCleaner(TransformerMixin, SkbertEstimator):
     ----------
     n_features_in_ : int
         Number of columns seen by `fit`. Only where X is a frame.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of these columns. Only where they all are str.
 
     See Also

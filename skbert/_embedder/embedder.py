@@ -120,7 +120,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
         It also keeps what "auto" and None meant for the model's files.
     n_features_in_ : int
         Number of columns, where `fit` was given a frame.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names.
 
     See Also

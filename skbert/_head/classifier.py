@@ -82,7 +82,7 @@ class HeadClassifier(Learning, Predictions, ClassifierMixin, SkbertEstimator):
         Labels, sorted.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X had names that are all strings.
     n_iter_ : int
         Number of epochs run, with `partial_fit` over all calls.
@@ -108,7 +108,7 @@ class HeadClassifier(Learning, Predictions, ClassifierMixin, SkbertEstimator):
         above 1 where the network was too sure of itself on the validation
         part, else 1. It changes no prediction. 1 without a validation part,
         and kept by `partial_fit`.
-    mean_, scale_ : ndarray of shape (n_features_in_,)
+    mean_, scale_ : ndarray of shape (`n_features_in_`,)
         Float64 mean and standard deviation of the columns over the training
         part; 1 in `scale_` for a column that does not vary.
 

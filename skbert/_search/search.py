@@ -94,7 +94,7 @@ class HeadSearchCV(SkbertEstimator, GridSearchCV):
         Labels that `best_estimator_` knows.
     n_features_in_ : int
         Number of columns that `best_estimator_` saw.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `best_estimator_` knows them.
 
     See Also

@@ -1,0 +1,68 @@
+"""The gallery: in which order, with which arguments, and links in pages that lead to it.
+
+Sphinx-Gallery asks for the functions here by their names (``gallery.place_of``), since a configuration that holds
+functions cannot be kept from one build to the next.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import skbert
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+# From the first steps to the odd cases.
+ORDER = [
+    "plot_tweet_sentiment.py",
+    "plot_grid_search.py",
+    "plot_layers_and_pooling.py",
+    "plot_copies_across_folds.py",
+    "plot_imbalanced_classes.py",
+    "plot_tfidf_and_bert.py",
+    "plot_numbers_beside_text.py",
+    "plot_long_reviews.py",
+    "plot_pairs.py",
+    "plot_map_of_tweets.py",
+    "plot_words_in_context.py",
+    "plot_attention.py",
+    "plot_explanation.py",
+]
+# What the demo writes; gone when Sphinx ends.
+DEMO_OUTPUT = tempfile.TemporaryDirectory(prefix="skbert-docs-")
+# On GitHub such a link leads to the source of an example.
+EXAMPLE = re.compile(r"\]\((?:\.\./)+examples/(plot_\w+)\.py\)")
+
+
+def place_of(filename: str) -> tuple[int, str]:
+    """Return where an example stands; one that is not named above comes last."""
+    return (ORDER.index(filename) if filename in ORDER else len(ORDER), filename)
+
+
+def arguments_of(_: object, script: dict[str, Any]) -> list[str]:
+    """Give the demo a folder to write to; the other examples take no arguments."""
+    return ["--output", DEMO_OUTPUT.name] if str(script["src_file"]).endswith("plot_tweet_sentiment.py") else []
+
+
+def start_afresh(conf: dict[str, Any], name: str) -> None:
+    """Let each example start with nothing in memory, as when it is run alone; what it warns of is a fault."""
+    skbert.clear_cache("memory")
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)  # other libraries', among themselves
+    warnings.filterwarnings("ignore", message=".*non-interactive")  # what Agg says of plt.show()
+
+
+def link_to_gallery(app: Sphinx, name: str, source: list[str]) -> None:
+    """Turn a link to the source of an example into one to its page."""
+    if not name.startswith("gallery/"):
+        source[0] = EXAMPLE.sub(r"](/gallery/\1.rst)", source[0])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("source-read", link_to_gallery)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
