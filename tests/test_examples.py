@@ -1,4 +1,4 @@
-"""Every example has the form of a gallery's. ``make docs`` runs them all, and takes a warning or a file left as a fault.
+"""Every example has the form of a gallery's. ``make docs`` runs them all; a warning or a file left is a fault there.
 
 Some have tests of their own, of what they print: test_demo.py, test_inspection_display.py, test_inspection_words.py.
 """

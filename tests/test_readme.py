@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import tomllib
+from urllib.parse import unquote
 
 import pytest
 
@@ -97,6 +99,22 @@ def test_the_readme_has_ten_lines_of_code():
     """The first block is the one that people paste."""
     first = next(block for block in blocks("python") if block.page.name == "README.md")
     assert len([line for line in first.code.splitlines() if line.strip()]) == 10
+
+
+def test_the_badges_are_true():
+    """What they say of Python, scikit-learn and the licence is what pyproject.toml says."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+    oldest = next(need.partition(">=")[2] for need in project["dependencies"] if need.startswith("scikit-learn"))
+    badges = [unquote(badge) for badge in re.findall(r"img.shields.io/badge/([^)]*)-2a6f97", readme)]
+    assert badges == [
+        f"python-{'_|_'.join(versions)}",
+        f"scikit--learn->={oldest}",
+        "typed-py.typed",
+        f"licence-{project['license'].replace('-', '--')}",
+    ]
+    assert (ROOT / "skbert" / "py.typed").exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

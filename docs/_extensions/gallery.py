@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sphinx.errors import ExtensionError
 
 import skbert
 
@@ -34,6 +37,8 @@ ORDER = [
 ]
 # What the demo writes; gone when Sphinx ends.
 DEMO_OUTPUT = tempfile.TemporaryDirectory(prefix="skbert-docs-")
+# How things were before the example that runs now
+before: dict[str, Any] = {}
 # On GitHub such a link leads to the source of an example.
 EXAMPLE = re.compile(r"\]\((?:\.\./)+examples/(plot_\w+)\.py\)")
 
@@ -48,12 +53,21 @@ def arguments_of(_: object, script: dict[str, Any]) -> list[str]:
     return ["--output", DEMO_OUTPUT.name] if str(script["src_file"]).endswith("plot_tweet_sentiment.py") else []
 
 
-def start_afresh(conf: dict[str, Any], name: str) -> None:
-    """Let each example start with nothing in memory, as when it is run alone; what it warns of is a fault."""
-    skbert.clear_cache("memory")
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", category=DeprecationWarning)  # other libraries', among themselves
-    warnings.filterwarnings("ignore", message=".*non-interactive")  # what Agg says of plt.show()
+def watch_example(conf: dict[str, Any], name: str, when: str) -> None:
+    """Let an example start with nothing in memory, as when it is run alone; what it warns of or leaves is a fault."""
+    folder = Path(conf["src_dir"]).parent / "examples"
+    files = {path for path in folder.iterdir() if path.name != "__pycache__"}
+    if when == "before":
+        skbert.clear_cache("memory")
+        before["filters"], before["files"] = warnings.filters[:], files
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # other libraries', among themselves
+        warnings.filterwarnings("ignore", message=".*non-interactive")  # what Agg says of plt.show()
+        return
+    warnings.filters[:] = before["filters"]
+    if files != before["files"]:
+        message = f"{name} left files: {sorted(str(path) for path in files ^ before['files'])}"
+        raise ExtensionError(message)
 
 
 def link_to_gallery(app: Sphinx, name: str, source: list[str]) -> None:
