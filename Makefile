@@ -8,8 +8,10 @@ PYTHON ?=
 OLDEST_PYTHON ?=
 ARGS ?=
 
-# Threads of PyTorch that wait should sleep rather than spin: on busy cores that is several times as fast.
+# Threads of PyTorch that wait should sleep rather than spin: on busy cores that is several times as fast. Those of
+# numpy's OpenBLAS cannot, and a small regression waits for them longer than it works.
 export OMP_WAIT_POLICY ?= passive
+export OPENBLAS_NUM_THREADS ?= 1
 
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -26,7 +28,8 @@ NEW_ENOUGH := (3, 11) <= sys.version_info
 OLD_ENOUGH := (3, 11) <= sys.version_info < (3, 13)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ray test-oldest docs lint lint-style lint-docstrings lint-types lint-spelling lint-pins format \
+.PHONY: help demo test test-ray test-oldest docs lint lint-style lint-docstrings lint-types lint-spelling lint-pins \
+  format \
   changelog-draft bench bench-gpu bench-plot dist clean distclean
 
 help:  ## show this list
@@ -83,7 +86,7 @@ bench: $(STAMP)  ## measure the speed and the memory on this CPU, in under ten m
 bench-gpu:  ## test and measure on a GPU: one command, nine minutes, no network; needs no environment, only PYTHON
 	PYTHON="$(or $(PYTHON),python3)" bash benchmarks/gpu.sh $(ARGS)
 
-# build makes the wheel from the sdist, so that a file that the sdist lacks, or one left in build/, is noticed or left out.
+# The wheel is made from the sdist: so a file that the sdist lacks is noticed, and what is left in build/ stays out.
 dist: $(STAMP)  ## build the wheel and the sdist into dist/, and try both in empty environments
 	rm -rf dist
 	PIP_CONSTRAINT=constraints.txt $(RUN) -m build

@@ -1,7 +1,8 @@
 """A cluster that embeds many texts in parts, as `embed_parquet` does, with stragglers and failures, event by event.
 
 It knows no Ray, no torch and no clock: standard library and numpy, so that anyone can run it. What it takes from Ray is
-how parts are handed out and what becomes of them when a worker is lost; docs/guide/billion_texts.md says how that was seen.
+how parts are handed out and what becomes of them when a worker is lost; docs/guide/billion_texts.md says how that was
+seen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of docs/guide/quality.md, written from the rows of quality.jsonl: no number in them is typed in by hand."""
+"""The tables of docs/guide/quality.md, written from the rows of quality.jsonl: no number is typed in by hand."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@
     SKBERT_DATA=folder python benchmarks/bench_quality.py --cache vectors --rows 400  # the same with 400 rows to learn
     SKBERT_DATA=folder python benchmarks/bench_quality.py --cache vectors --test      # defaults, options, references
     python benchmarks/bench_quality.py --quick                                        # whether all of it runs through
-    python benchmarks/bench_quality.py --page                                         # the tables of docs/guide/quality.md
+    python benchmarks/bench_quality.py --page                                         # the page's tables
 
 For each seed a fifth of the texts is put away as the test part (all copies of a text are on one side). What remains is
 split once more; the study learns from four fifths of it and scores on the last fifth. The test parts are looked at by
---test alone, which knows only the defaults, the options that docs/guide/quality.md documents, and the models to compare with.
+--test alone, which knows only the defaults, the options that docs/guide/quality.md has, and the models to compare with.
 
 Vectors are those of all-MiniLM-L6-v2, kept in the folder --cache: a second run embeds nothing. Without SKBERT_DATA the
 sample tweets stand in for every corpus, and a row of theirs says so.
@@ -146,7 +146,7 @@ def main():
     parser.add_argument("--cache", help="folder for vectors; by default one that is gone afterwards")
     parser.add_argument("--test", action="store_true", help="score defaults, options and references on the test parts")
     parser.add_argument("--quick", action="store_true", help="few rows and one seed, to see whether it runs through")
-    parser.add_argument("--page", action="store_true", help="only write the tables of docs/guide/quality.md from the rows")
+    parser.add_argument("--page", action="store_true", help="only write the tables of the page from the rows")
     options = parser.parse_args()
     if options.page:
         write_page()

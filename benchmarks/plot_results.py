@@ -196,7 +196,7 @@ def memory_table(rows):
 
 
 def draw(rows, path):
-    """Draw the ratios and the rates, a line of panels for each device that has rows; say whether there is one."""
+    """Draw the ratios and the rates of each device that has rows; say whether there is one."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -207,8 +207,9 @@ def draw(rows, path):
     devices = [device for device in USUAL if of_device(rows, device)]
     if not devices:
         return False
-    figure, axes = plt.subplots(len(devices), 2, figsize=(12, 4.2 * len(devices)), squeeze=False, layout="constrained")
-    for line, device in zip(axes, devices, strict=True):
+    # One below the other, so that they can be read on a phone.
+    figure, axes = plt.subplots(2 * len(devices), 1, figsize=(7.5, 7 * len(devices)), layout="constrained")
+    for line, device in zip(axes.reshape(-1, 2), devices, strict=True):
         some = of_device(rows, device)
         where = some[-1]["machine"].split(",")[0]
         bars(line[0], some, lambda row: row["ratio"].get(PEER), "{:.2f}".format)
@@ -219,7 +220,7 @@ def draw(rows, path):
         line[1].set_yscale("log")
         line[0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=150)
     plt.close(figure)
     return True
 
@@ -265,7 +266,7 @@ def main():
     ordered = of_device(rows, "cpu") + of_device(rows, "cuda")
     picture = NOT_YET
     if draw(rows, options.docs / "images" / "speed.png"):
-        picture = "![Ratios to sentence-transformers and tokens a second, by kind of text](images/speed.png)"
+        picture = "![Ratios to sentence-transformers and tokens a second, by kind of text](../images/speed.png)"
     path = options.docs / "guide" / "speed.md"
     page = path.read_text(encoding="utf-8")
     parts = {

@@ -41,6 +41,9 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_generated", "_extensions"]
 templates_path = ["_templates"]
+default_role = "literal"  # what stands between single backticks in a docstring is code
+maximum_signature_line_length = 88  # a longer signature has a line for each parameter
+toc_object_entries_show_parents = "hide"
 nitpicky = True
 # Without other projects' lists of names only skbert's own can be looked up.
 nitpick_ignore_regex = [("py:.*", r"(?!skbert\.).*")]

@@ -12,6 +12,8 @@ attention among all pieces. :func:`skbert.inspection.attention` returns these we
 :class:`skbert.inspection.AttentionDisplay` draws them.
 """
 
+# sphinx_gallery_thumbnail_number = 4
+
 # %%
 # The weights
 # -----------
@@ -52,18 +54,12 @@ plt.show()
 
 # %%
 # One head stands out. This is the picture that is often shown, and it is a convincing one: of all words, *it* looks at
-# the cup most.
+# the cup most. (``special_tokens=False`` would leave out ``[CLS]`` and ``[SEP]``, so that they no longer set the
+# scale.)
 
 table = full.by_head("it", "cup")
 layer, head = (int(number) for number in table.stack().idxmax())
 AttentionDisplay.from_map(full, word="it", layer=layer, head=head)
-plt.show()
-
-# %%
-# Left out, ``[CLS]`` and ``[SEP]`` no longer set the scale of the colours. Nothing else is changed by that, and the
-# axis says how much is not shown.
-
-AttentionDisplay.from_map(full, layer=layer, head=head, special_tokens=False)
 plt.show()
 
 # %%
@@ -159,10 +155,18 @@ plt.show()
 # other, and of 72 some will always fit a story. It may be that the model is too small, that it was trained to compare
 # sentences and not to resolve pronouns, or that what it knows is not in these weights.
 #
-# When not to use it: as an explanation of a decision. Attention says what a head reads, not what the model makes of
-# it; quite different weights can lead to the same prediction [2]_. To learn which words a decision hangs on, change
-# the words and look at the decision. Use attention to see the mechanism, to find out where texts are cut into odd
-# pieces, or to look for heads with a habit; and then count over many texts.
+# Use attention to see the mechanism, to find out where texts are cut into odd pieces, or to look for heads with a
+# habit; and then count over many texts.
+#
+# When not to use it
+# ------------------
+# * *As an explanation of a decision.* Attention says what a head reads, not what the model makes of it; quite different
+#   weights can lead to the same prediction [2]_. To learn which words a decision hangs on, change the words and look at
+#   the decision: :func:`skbert.inspection.explain` does that.
+# * *To find out what a pronoun stands for.* Take a model that was trained for coreference.
+# * *To see what a text is cut into.* :func:`skbert.inspection.tokenize` shows that, without a pass through the model.
+# * *From one sentence and one head.* Of 72 heads one will always fit. Count over many texts, and decide before which
+#   head you look at.
 #
 # .. [1] Clark, K., Khandelwal, U., Levy, O. and Manning, C. D. (2019). What Does BERT Look At? An Analysis of BERT's
 #    Attention. BlackboxNLP. https://aclanthology.org/W19-4828

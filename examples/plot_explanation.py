@@ -12,6 +12,8 @@ It explains the model, not the tweet. That is of most use where the model is wro
 The tweets ship with skbert, and are invented.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # What is needed
 # --------------
@@ -98,13 +100,15 @@ assert all(praise[row.start : row.end] == row.word for row in frame.itertuples()
 
 import matplotlib.pyplot as plt
 
-ExplanationDisplay.from_estimator(model, praise, method="leave_one_out", max_words=10)
+display = ExplanationDisplay.from_estimator(model, praise, method="leave_one_out", max_words=10)
 
 # %%
 
 disappointed = find("Thoroughly disappointed")
 print(disappointed)
-ExplanationDisplay.from_estimator(model, disappointed, method="leave_one_out", target="negative", max_words=10)
+display = ExplanationDisplay.from_estimator(
+    model, disappointed, method="leave_one_out", target="negative", max_words=10
+)
 
 # %%
 # Two ways to ask
@@ -136,6 +140,15 @@ figure.suptitle(f"For {explanation.target!r}: {complaint[:70]}", parse_math=Fals
 #   may suffice, and then each seems to matter little.
 # * *That the model is right.* No attribution says so. Compare with the label.
 # * *That every bar has a reason.* Full stops and articles move a BERT as well; one stands near the top above.
+#
+# When not to use it
+# ------------------
+# * *To justify a decision to the person it concerns.* It says what moved a model, not whether the decision was right.
+# * *To learn what a class is made of in general.* The words of one text are an anecdote. Sum over many texts, or look
+#   at the weights of TF-IDF under a logistic regression, which are the model itself.
+# * *To find out what the model is bad at.* Read the texts that it gets wrong, and a confusion matrix, first.
+# * *In a hurry, on many or long texts.* Leaving out one word after another asks the model once a word. Explain the few
+#   texts that you will read. :doc:`/guide/explaining` says what each way costs.
 #
 # .. [1] M. Sundararajan, A. Taly, Q. Yan (2017). Axiomatic Attribution for Deep Networks. ICML.
 

@@ -10,6 +10,8 @@ pronoun whose meaning hangs on the last word of the sentence.
 The sentences are invented for this example, and none was left out for what came out of it.
 """
 
+# sphinx_gallery_thumbnail_number = 1
+
 # %%
 # What is needed
 # --------------
@@ -212,6 +214,11 @@ plt.show()
 # it. That a cosine of two vectors does not show a thing is no proof that it is nowhere in the model; that it shows
 # one, on a dozen sentences, is no proof either.
 #
-# When not to use it: to find out what a pronoun stands for (take a model trained for coreference), to compare words by
-# the size of a cosine (it differs from layer to layer more than from sense to sense), and to compare vectors of two
-# models or two layers, which have nothing in common.
+# When not to use it
+# ------------------
+# * *To find out what a pronoun stands for.* Take a model that was trained for coreference.
+# * *To compare words by the size of a cosine.* It differs from layer to layer more than from sense to sense. Compare
+#   cosines of the same layer with each other, as above, or train a classifier on the vectors.
+# * *To compare vectors of two models or two layers.* They have nothing in common.
+# * *To compare whole texts.* The pooled vector of :class:`~skbert.BertEmbedder` is made for that, and is kept in a
+#   store; those of words are not.

@@ -184,7 +184,7 @@ class TrainingHistoryDisplay:
             from matplotlib.lines import Line2D
             from matplotlib.ticker import MaxNLocator, PercentFormatter
         except ImportError as error:
-            msg = "TrainingHistoryDisplay.plot requires matplotlib. Install it with: pip install skbert[plot]"
+            msg = "TrainingHistoryDisplay.plot requires matplotlib. Install it with: pip install 'skbert[plot]'"
             raise ImportError(msg) from error
 
         if ax is None:

@@ -130,4 +130,4 @@ def test_without_ray_the_error_names_the_extra():
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
     for function, line in zip((embed_dataset, embed_parquet), done.stdout.splitlines(), strict=True):
         assert line.startswith(f"{function.__name__} requires Ray")
-        assert line.endswith("Install it with: pip install skbert[ray]")
+        assert line.endswith("Install it with: pip install 'skbert[ray]'")

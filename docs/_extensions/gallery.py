@@ -41,6 +41,8 @@ DEMO_OUTPUT = tempfile.TemporaryDirectory(prefix="skbert-docs-")
 before: dict[str, Any] = {}
 # On GitHub such a link leads to the source of an example.
 EXAMPLE = re.compile(r"\]\((?:\.\./)+examples/(plot_\w+)\.py\)")
+# And so does one to a page beside docs/, which is no part of the site.
+BESIDE = re.compile(r"\[([^\]]+)\]\(\.\./\.\./([\w./]+\.md)(?:#[\w-]+)?\)")
 
 
 def place_of(filename: str) -> tuple[int, str]:
@@ -71,9 +73,9 @@ def watch_example(conf: dict[str, Any], name: str, when: str) -> None:
 
 
 def link_to_gallery(app: Sphinx, name: str, source: list[str]) -> None:
-    """Turn a link to the source of an example into one to its page."""
+    """Turn a link to the source of an example into one to its page, and one to a page beside docs/ into its name."""
     if not name.startswith("gallery/"):
-        source[0] = EXAMPLE.sub(r"](/gallery/\1.rst)", source[0])
+        source[0] = BESIDE.sub(r"\1 (`\2`)", EXAMPLE.sub(r"](/gallery/\1.rst)", source[0]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

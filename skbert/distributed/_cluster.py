@@ -28,7 +28,7 @@ def import_ray(function: str) -> Any:
         importlib.import_module("ray.data")
         importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        msg = f"{function} requires Ray ({error}). Install it with: pip install skbert[ray]"
+        msg = f"{function} requires Ray ({error}). Install it with: pip install 'skbert[ray]'"
         raise ImportError(msg) from error
     return ray
 

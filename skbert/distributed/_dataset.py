@@ -92,7 +92,7 @@ def embed_dataset(
     Raises
     ------
     ImportError
-        Ray is not installed (``pip install skbert[ray]``).
+        Ray is not installed (``pip install 'skbert[ray]'``).
     InvalidParameterError, TextInputError
         At the call where the dataset's schema is known, else when it is
         executed. There Ray raises errors of the workers as RayTaskError, with

@@ -111,7 +111,7 @@ def embed_parquet(
     Raises
     ------
     ImportError
-        Ray is not installed (``pip install skbert[ray]``).
+        Ray is not installed (``pip install 'skbert[ray]'``).
     InvalidParameterError
         A parameter is wrong, or a file has no such column.
     MissingTextError, TextInputError

@@ -269,7 +269,7 @@ class AttentionDisplay:
             from matplotlib.font_manager import FontProperties, findfont, get_font
             from matplotlib.patches import Rectangle
         except ImportError as error:
-            msg = "AttentionDisplay.plot requires matplotlib. Install it with: pip install skbert[plot]"
+            msg = "AttentionDisplay.plot requires matplotlib. Install it with: pip install 'skbert[plot]'"
             raise ImportError(msg) from error
 
         weights = np.asarray(self.weights)

@@ -252,5 +252,5 @@ def _check_max_words(max_words: Any, who: str) -> None:
 
 def _require_matplotlib(who: str) -> None:
     if importlib.util.find_spec("matplotlib") is None:
-        msg = f"{who} requires matplotlib. Install it with: pip install skbert[plot]"
+        msg = f"{who} requires matplotlib. Install it with: pip install 'skbert[plot]'"
         raise ImportError(msg)

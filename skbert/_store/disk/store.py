@@ -56,10 +56,11 @@ class DiskStore(VectorStore):
     -----
     *What is kept.* Under a digest of the text, and of all that makes its
     vector, the vector's float32 numbers with a checksum; they come back to the
-    bit. No text can be read from the folder, but whoever has it can test
-    whether a text he knows is in it. Nothing in it is ever executed or
-    unpickled. It is an LMDB database [1]_, and belongs to one machine: a
-    network file system is refused.
+    bit. No text can be read from the folder, only the names of models and the
+    prompts that were put before texts; but whoever has it can test whether a
+    text he knows is in it. Nothing in it is ever executed or unpickled. It is
+    an LMDB database [1]_, and belongs to one machine: a network file system is
+    refused.
 
     *Faults.* What `transform` has returned is on the disk, also if the process
     is killed right after. A process that is killed while writing leaves the
