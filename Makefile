@@ -29,8 +29,7 @@ OLD_ENOUGH := (3, 11) <= sys.version_info < (3, 13)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-ray test-oldest docs lint lint-style lint-docstrings lint-types lint-spelling lint-pins \
-  format \
-  changelog-draft bench bench-gpu bench-plot dist clean distclean
+  format changelog-draft bench bench-gpu bench-plot dist clean distclean
 
 help:  ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -96,7 +95,8 @@ bench-plot: $(STAMP)  ## write the picture and the tables of docs/guide/speed.md
 	$(RUN) benchmarks/plot_results.py $(ARGS)
 
 clean:  ## remove caches and build products
-	rm -rf build dist docs/_build docs/_generated docs/gallery docs/reference/generated ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov demo_output
+	rm -rf build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov demo_output
+	rm -rf docs/_build docs/_generated docs/gallery docs/reference/generated
 	find skbert tests examples benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environments as well

@@ -228,7 +228,7 @@ plt.show()
 # What was seen
 # -------------
 # * **What is not read cannot be known.** Where the cut removes the verdict, the two reviews of a body are the same text
-#   to the model, and the score is that of a guess. A few verdicts in the middle stand just before the cut.
+#   to the model, and the score is that of a guess. The first words of a few verdicts in the middle escape the cut.
 # * **"head_tail" costs what "truncate" costs and sees both ends.** It is blind in the middle. People mostly put their
 #   verdict at the beginning or the end, and on real reviews it was as good as reading everything:
 #   :doc:`/guide/long_texts`.

@@ -185,7 +185,7 @@ print(tokens[["piece", "segment"]].T.to_string(header=False))
 # The ways to compare
 # -------------------
 # * *pair*: one vector of the pair, from the last layer or the last four. It must be computed for each pair anew.
-# * *two vectors*: one vector u of the first sentence and one v of the second, and what is compared is |u − v| and
+# * *two vectors*: one vector u of the first sentence and one v of the second, and what is compared is ``|u − v|`` and
 #   u · v, number by number. Both are the same if the sentences change places, as the label is. Each sentence goes
 #   through BERT once, in however many pairs it stands.
 # * *cosine*: one number a pair. A logistic regression on one number is a threshold, and it may choose the side.
