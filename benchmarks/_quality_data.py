@@ -38,7 +38,7 @@ class Corpus:
 
     def __init__(self, key, cache, count=None):
         self.key, self.cache = key, Path(cache)
-        self.what, texts, y, self.confidence = _read(key)
+        self.what, texts, y, self.confidence = read_corpus(key)
         if count is not None and count < len(texts):
             rows = np.random.default_rng(0).permutation(len(texts))[:count]
             texts, y = [texts[row] for row in rows], y[rows]
@@ -102,7 +102,7 @@ def _split(rows, group, seed):
     return rows[learn], rows[score]
 
 
-def _read(key):
+def read_corpus(key):
     """Return what the texts are, texts, labels, and how sure the annotators were, which is None where unknown."""
     if not has_data():
         source, texts, y = tweets(None, copies=True)

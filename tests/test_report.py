@@ -685,7 +685,7 @@ def test_advice_is_there_where_there_is_something_to_do(report):
     advice = report["advice"]
     for name in ("missing texts", "empty texts", "missing labels", "classes with one text", "conflicting labels"):
         assert advice[name], name
-    assert "class_weight='balanced'" in text_report(list("abcde"), [0, 0, 0, 0, 1]).loc["classes", "advice"]
+    assert "class_weight='balanced_sqrt'" in text_report(list("abcde"), [0, 0, 0, 0, 1]).loc["classes", "advice"]
     assert "80.0%" in text_report(list("abcde"), [0, 0, 0, 0, 1]).loc["classes", "advice"]
     assert "one class only" in text_report(["a"], [0]).loc["classes", "advice"]
     assert "StratifiedGroupKFold().split(X, y, report.groups)" in advice["near-identical across splits"]

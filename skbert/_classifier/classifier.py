@@ -45,15 +45,16 @@ class BertSentimentClassifier(TextPredictions, ClassifierMixin, SkbertEstimator)
     Texts go through a :class:`BertEmbedder` once, however many epochs follow,
     and a :class:`HeadClassifier` is trained on their vectors. Sentiment is
     what it was made for; any labels do. Use it where a few hundred to a few
-    hundred thousand labelled texts are at hand and minutes matter; full
-    fine-tuning costs hours and gained nothing on the tweets this was tried on.
+    hundred thousand labelled texts are at hand and minutes matter. The BERT
+    itself learns nothing: this is no fine-tuning.
 
     Parameters
     ----------
     embedder : BertEmbedder or None, default=None
-        None is ``BertEmbedder(layers=(-4, -3, -2, -1))``. It is cloned, never
-        changed. In a grid its parameters are `embedder__pooling` and so on;
-        for that, pass an embedder, since None has no parameters.
+        None is ``BertEmbedder(layers=(-4, -3, -2, -1))``, whose model, BERT base
+        (uncased), comes from the Hugging Face hub. It is cloned, never changed.
+        In a grid its parameters are `embedder__pooling` and so on; for that,
+        pass an embedder, since None has no parameters.
     hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers; () is a linear model.
     dropout : float, default=0.5

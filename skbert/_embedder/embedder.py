@@ -105,7 +105,7 @@ class BertEmbedder(TransformerMixin, SkbertEstimator):
     store_layers : None, 'all' or sequence of int, default=None
         Keep "mean", "cls" and "max" of these layers too whenever a text goes
         through the model, so that a search over layers and poolings costs one
-        pass. A text then takes 3 * n_layers vectors of 4 * width + 220 bytes:
+        pass. A text then takes 3 * n_layers vectors of 4 * width + 224 bytes:
         37 kB for all-MiniLM-L6-v2 with "all", 128 kB for BERT base.
     verbose : int, default=0
         1 prints a line for each call: how many texts were asked for, how many

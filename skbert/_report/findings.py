@@ -145,7 +145,8 @@ def _about_classes(labels: Values) -> Iterator[Finding]:
         times, always = sizes.max() / sizes.min(), percent(sizes.max(), sizes.sum())
         what = (
             f"The largest class is {times:.1f} times the smallest, and to name it always is right in {always}: set "
-            "class_weight='balanced', and judge by balanced accuracy or macro F1."
+            "class_weight='balanced_sqrt' of skbert's classifiers, or 'balanced', and judge by balanced accuracy or "
+            "macro F1."
         )
     yield Finding("classes", len(sizes), None, "classes", advice=what)
     order = np.argsort(labels.codes, kind="stable")[len(labels.codes) - len(known) :]

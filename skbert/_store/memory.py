@@ -30,8 +30,8 @@ class MemoryStore(VectorStore):
     ----------
     max_bytes : int, default=268435456
         Upper limit in bytes (2**28, 256 MB), bookkeeping included. A text costs
-        4 bytes times the width of the model, plus 220 bytes, for each layer and
-        pooling: 1,756 bytes for the 384 numbers of all-MiniLM-L6-v2, so that
+        4 bytes times the width of the model, plus 224 bytes, for each layer and
+        pooling: 1,760 bytes for the 384 numbers of all-MiniLM-L6-v2, so that
         the default holds 152,000 of its vectors, or 81,000 of BERT base.
 
     See Also
