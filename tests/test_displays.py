@@ -162,5 +162,5 @@ def test_missing_matplotlib_is_told(monkeypatch, head):
     """Without matplotlib the error names the extra to install; importing the display needs none."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"requires matplotlib. Install it with: pip install skbert\[plot\]"):
+    with pytest.raises(ImportError, match=r"requires matplotlib. Install it with: pip install 'skbert\[plot\]'"):
         TrainingHistoryDisplay.from_estimator(head)

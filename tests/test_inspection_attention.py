@@ -484,7 +484,7 @@ def test_missing_matplotlib_is_told(monkeypatch, embedder):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     attention(TEXT, embedder)
-    with pytest.raises(ImportError, match=r"requires matplotlib. Install it with: pip install skbert\[plot\]"):
+    with pytest.raises(ImportError, match=r"requires matplotlib. Install it with: pip install 'skbert\[plot\]'"):
         AttentionDisplay.from_estimator(embedder, TEXT)
 
 

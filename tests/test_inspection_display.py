@@ -374,7 +374,7 @@ def test_missing_matplotlib_is_told_before_the_work(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setattr("skbert.inspection._explain.explain", lambda *args, **kwargs: pytest.fail("worked in vain"))
-    told = r"requires matplotlib. Install it with: pip install skbert\[plot\]"
+    told = r"requires matplotlib. Install it with: pip install 'skbert\[plot\]'"
     with pytest.raises(ImportError, match=told):
         make("a").plot()
     with pytest.raises(ImportError, match=told):
