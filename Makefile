@@ -68,7 +68,10 @@ format: $(STAMP)  ## put the code into its form, and mend what ruff can mend
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+# From nothing, since the gallery would keep what an older skbert printed, and pages of what is gone.
+# Without running the examples: make docs ARGS="-D plot_gallery=0"
 docs: $(STAMP)  ## build the site, offline, with every example run: docs/_build/html/index.html
+	rm -rf docs/_build docs/_generated docs/gallery docs/reference/generated
 	$(RUN) -m sphinx -q -W -d docs/_build/doctrees -b html $(ARGS) docs docs/_build/html
 	$(RUN) tools/check_site.py docs/_build/html
 

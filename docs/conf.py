@@ -40,13 +40,30 @@ extensions = [
     "name_links",
 ]
 exclude_patterns = ["_build", "_generated", "_extensions"]
+OTHERS = (
+    "sklearn",
+    "numpy",
+    "np",
+    "pandas",
+    "pd",
+    "polars",
+    "torch",
+    "transformers",
+    "joblib",
+    "matplotlib",
+    "ray",
+    "importlib",
+)
 templates_path = ["_templates"]
 default_role = "literal"  # what stands between single backticks in a docstring is code
 maximum_signature_line_length = 88  # a longer signature has a line for each parameter
 toc_object_entries_show_parents = "hide"
+smartquotes = False  # what stands in quotes in a docstring is often Python, to be copied
 nitpicky = True
 # Without other projects' lists of names only skbert's own can be looked up.
-nitpick_ignore_regex = [("py:.*", r"(?!skbert\.).*")]
+nitpick_ignore_regex = [("py:.*", rf"(?:{'|'.join(OTHERS)})\..*")]
+# Attributes of GridSearchCV's, which numpydoc takes for pages of their own.
+nitpick_ignore = [("py:obj", "classes_"), ("py:obj", "n_features_in_")]
 
 if os.environ.get("SKBERT_DOCS_ONLINE"):
     extensions.append("sphinx.ext.intersphinx")
@@ -118,3 +135,5 @@ html_theme_options = {
 # Prompts of examples in docstrings are not copied.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+# Code is copied, what it printed is not.
+copybutton_selector = ", ".join(f"div.highlight-{kind} pre" for kind in ("python", "py", "default", "pycon", "sh"))

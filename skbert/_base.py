@@ -37,7 +37,7 @@ class SkbertEstimator(CallbackSupportMixin, BaseEstimator):
     _also_fitted: ClassVar[tuple[str, ...]] = ()
     # scikit-learn's HTML representation makes a link of these.
     _doc_link_module = "skbert"
-    _doc_link_template = f"{DOCUMENTATION}/reference/skbert.{{estimator_name}}.html"
+    _doc_link_template = f"{DOCUMENTATION}/reference/generated/skbert.{{estimator_name}}.html"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give the methods the module of their class, by which skops and others tell whose they are."""

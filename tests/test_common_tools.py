@@ -170,7 +170,7 @@ def test_a_notebook_shows_an_estimator_without_its_model(build, name, is_fitted)
     for shown in (estimator, make_pipeline(TextCleaner(), estimator)):
         html = estimator_html_repr(shown)
         assert name in html
-        assert f"{DOCUMENTATION}/reference/skbert.{name}.html" in html
+        assert f"{DOCUMENTATION}/reference/generated/skbert.{name}.html" in html
         assert ("Not fitted" in html) == (not is_fitted and name not in TRANSFORMERS)
         assert "get_params" in dir(shown)
 

@@ -6,11 +6,13 @@ import contextlib
 import io
 import re
 import tomllib
+import warnings
 from urllib.parse import unquote
 
 import pytest
 
-from tests._pages import FENCE, KINDS, PAGES, ROOT, blocks, check_code, check_commands, is_alike
+from skbert import clear_cache
+from tests._pages import FENCE, HIDDEN, KINDS, PAGES, ROOT, blocks, check_code, check_commands, is_alike
 
 MAX_PICTURE_BYTES = 150_000
 
@@ -26,10 +28,13 @@ def name_of(value):
 
 @pytest.mark.parametrize("block", blocks("python"), ids=name_of)
 def test_code_runs_as_pasted(block, minilm, tmp_path, monkeypatch):
-    """Each block runs alone, says something, which is what the page says right below it, and leaves no file."""
+    """Each block runs alone without a warning, prints what the page says right below it, and leaves no file."""
     monkeypatch.chdir(tmp_path)
+    clear_cache("memory")
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # other libraries', among themselves
         exec(compile("\n" * (block.line - 1) + block.code, str(block.page), "exec"), {"__name__": "__main__"})
     assert printed.getvalue()
     assert list(tmp_path.iterdir()) == []
@@ -50,9 +55,9 @@ def test_commands_name_what_there_is(block):
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    """A block is code of one of three kinds, output, or Sphinx's."""
-    unknown = [block.name for block in blocks() if block.kind not in KINDS and not block.kind.startswith("{")]
-    assert unknown == []
+    """A block is code of one of three kinds, output, or Sphinx's, and none is indented, where it would not be seen."""
+    assert [block.name for block in blocks() if block.kind not in KINDS] == []
+    assert [str(page) for page in PAGES if HIDDEN.search(FENCE.sub("", page.read_text(encoding="utf-8")))] == []
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,9 @@ def test_every_block_is_of_a_kind_that_is_tested():
     [
         ("score 0.81\n", "score 0.80\n", True),
         ("score 0.81\n", "score 0.71\n", False),
+        ("1e-5", "1e-2", False),
+        ("538 texts", "530 texts", False),
+        ("53aa51172d", "54aa51100d", False),
         ("1,234 texts", "1,234 texts", True),
         ("1,234 texts", "1,434 texts", False),
         ("1,234 texts", "1,234 words", False),
@@ -72,7 +80,16 @@ def test_outputs_are_compared_by_words_and_numbers(shown, printed, alike):
 
 
 @pytest.mark.parametrize(
-    "code", ["from skbert import Nothing", "from skbert import BertEmbedder\nBertEmbedder(layer=2)"]
+    "code",
+    [
+        "from skbert import Nothing",
+        "import skbert.nothing",
+        "import skbert\nskbert.Nothing()",
+        "import skbert\nskbert.BertEmbedder(layer=2)",
+        "from skbert import BertEmbedder\nBertEmbedder(layer=2)",
+        "from skbert import BertEmbedder\nBertEmbedder('a', 'main')",
+        "from skbert.datasets import load_gop_debate\nload_gop_debate(as_table=True)",
+    ],
 )
 def test_wrong_code_is_found(code):
     """The check of code that is not run sees a name and a parameter that are not there."""
@@ -86,6 +103,11 @@ def test_wrong_code_is_found(code):
         "python benchmarks/nothing.py",
         "python benchmarks/bench_encode.py --nothing",
         "pip install 'skbert[nothing]'",
+        "python -m pip install 'skbert[nothing]'",
+        "pip install -r nothing.txt",
+        "pip install nothing",
+        "cd x && python nothing.py",
+        "python -m pytest tests/nothing.py",
         "python -m skbert.distributed embed --nothing",
         "nothing",
     ],

@@ -48,6 +48,16 @@ def test_quantised_weights_are_refused(tiny_bert_folder, tmp_path):
         BertEmbedder(folder, cache=None, device="cpu").fit(TEXTS)
 
 
+def test_an_adapter_beside_the_weights_is_refused(tiny_bert_folder, tmp_path):
+    """With peft installed transformers would change the weights by it, under the fingerprint of those without."""
+    folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "model"))
+    embedder = BertEmbedder(folder, cache=None, device="cpu").fit(TEXTS)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
+    release_models()
+    with pytest.raises(ModelFilesError, match=r"adapter_config\.json.*merge_and_unload"):
+        embedder.transform(TEXTS)
+
+
 def test_code_beside_a_model_is_not_run(tiny_bert_folder, tmp_path):
     """`auto_map` names a class in a Python file; the file is never imported."""
     folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "model"))

@@ -21,6 +21,10 @@ function scrollsByItself(element) {
 }
 
 // -- width --
+// The article as a whole scrolls by itself too, and should have no need to.
+for (const article of document.querySelectorAll(".bd-article-container"))
+  if (article.scrollWidth > article.clientWidth + 1)
+    faults.push(`the article is ${article.scrollWidth} wide where ${article.clientWidth} are seen`);
 const everything = [...document.querySelectorAll(".bd-main *, footer *, header *")].filter(isShown);
 if (document.documentElement.scrollWidth > width + 1)
   faults.push(`the page is ${document.documentElement.scrollWidth} wide in a window of ${width}`);

@@ -6,6 +6,7 @@ functions cannot be kept from one build to the next.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import warnings
@@ -37,6 +38,7 @@ ORDER = [
 ]
 # What the demo writes; gone when Sphinx ends.
 DEMO_OUTPUT = tempfile.TemporaryDirectory(prefix="skbert-docs-")
+BUILT = {"_build", "_generated", "gallery", "generated", "build", "dist", "demo_output"}
 # How things were before the example that runs now
 before: dict[str, Any] = {}
 # On GitHub such a link leads to the source of an example.
@@ -55,20 +57,38 @@ def arguments_of(_: object, script: dict[str, Any]) -> list[str]:
     return ["--output", DEMO_OUTPUT.name] if str(script["src_file"]).endswith("plot_tweet_sentiment.py") else []
 
 
+def files_of(checkout: Path) -> dict[Path, tuple[int, int]]:
+    """Return the size and time of every file but what is built, installed or cached."""
+    found = {}
+    for folder, inner, names in os.walk(checkout):
+        inner[:] = [name for name in inner if not name.startswith((".", "__pycache__")) and name not in BUILT]
+        for name in names:
+            state = (path := Path(folder, name)).stat()
+            found[path] = (state.st_size, state.st_mtime_ns)
+    return found
+
+
 def watch_example(conf: dict[str, Any], name: str, when: str) -> None:
-    """Let an example start with nothing in memory, as when it is run alone; what it warns of or leaves is a fault."""
-    folder = Path(conf["src_dir"]).parent / "examples"
-    files = {path for path in folder.iterdir() if path.name != "__pycache__"}
+    """Let an example start with nothing in memory, as when it is run alone.
+
+    What it warns of is a fault, and so is a file that it leaves in the checkout, or that it draws nothing.
+    """
+    checkout = Path(conf["src_dir"]).parent
     if when == "before":
         skbert.clear_cache("memory")
-        before["filters"], before["files"] = warnings.filters[:], files
+        before["filters"], before["files"] = warnings.filters[:], files_of(checkout)
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # other libraries', among themselves
+        warnings.filterwarnings("error", category=DeprecationWarning, module=r"skbert|__main__")
         warnings.filterwarnings("ignore", message=".*non-interactive")  # what Agg says of plt.show()
         return
     warnings.filters[:] = before["filters"]
-    if files != before["files"]:
-        message = f"{name} left files: {sorted(str(path) for path in files ^ before['files'])}"
+    changed = sorted(str(path) for path, _ in before["files"].items() ^ files_of(checkout).items())
+    if changed:
+        message = f"{name} left files, or changed them: {changed}"
+        raise ExtensionError(message)
+    if not Path(conf["src_dir"], "gallery", "images", f"sphx_glr_{Path(name).stem}_001.png").exists():
+        message = f"{name} draws nothing."
         raise ExtensionError(message)
 
 

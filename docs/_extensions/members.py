@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
@@ -34,18 +35,29 @@ def name_inherited(app: Sphinx, what: str, name: str, member: object, options: A
     """Say at the end of an estimator's docstring what it has from scikit-learn."""
     if what != "class" or not (inspect.isclass(member) and issubclass(member, BaseEstimator)):
         return
+    documented = set(re.findall(r"\b\w+_\b", "\n".join(lines)))  # attributes, which the docstring has
     inherited = [
         f"``{called}``"
         for called, found in inspect.getmembers(member)
-        if not called.startswith("_") and written_in(found) == "sklearn"
+        if not called.startswith("_") and written_in(found) == "sklearn" and called not in documented
     ]
     lines[:] = [TERM.sub(r"``\1``", line) for line in lines]
     lines += ["", ".. rubric:: Inherited from scikit-learn", "", ", ".join(inherited), ""]
 
 
+def written_where(app: Sphinx, module: str, name: str) -> str | None:
+    """Return the module that a public name is written in; estimators call themselves by the public one."""
+    found = getattr(sys.modules.get(module), name.partition(".")[0], None)
+    functions = [found, *vars(found).values()] if inspect.isclass(found) else [found]
+    files = [function.__code__.co_filename for function in functions if inspect.isfunction(function)]
+    modules = {getattr(known, "__file__", None): key for key, known in list(sys.modules.items())}
+    return next((modules[file] for file in files if file in modules), None)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("viewcode-follow-imported", written_where)
     # after numpydoc, which rewrites the lines
     app.connect("autodoc-process-docstring", name_inherited, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

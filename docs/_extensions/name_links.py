@@ -6,15 +6,20 @@ So pages in Markdown need no roles, and read as well where they are not built.
 from __future__ import annotations
 
 import importlib
+import re
+from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+LOG = logging.getLogger(__name__)
+DOTTED = re.compile(r"skbert(\.\w+)+")
 MODULES = ("skbert", "skbert.inspection", "skbert.datasets", "skbert.distributed", "skbert.exceptions")
 
 
@@ -43,6 +48,8 @@ class LinkNames(SphinxTransform):
         for node in list(self.document.findall(nodes.literal)):
             text = node.astext()
             full = names.get(text.removesuffix("()"))
+            if DOTTED.fullmatch(text) and locate(text) is None:
+                LOG.warning("there is no %s", text, location=node, type="name_links")
             if full is None or inside(node, (nodes.title, nodes.reference, addnodes.pending_xref)):
                 continue
             place = (id(section_of(node)), full)

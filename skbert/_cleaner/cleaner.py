@@ -61,7 +61,7 @@ class TextCleaner(TransformerMixin, SkbertEstimator):
         "unescape" replaces ``&amp;`` and its like by their characters, however
         often they were escaped. Only with the semicolon: "?a=1&copy=2" stays.
     urls : {'replace', 'drop', 'keep'}, default='replace'
-        What "https://…", "www.…" and "pic.twitter.com/…" become, also links
+        What ``https://…``, ``www.…`` and ``pic.twitter.com/…`` become, also links
         that Twitter has cut short ("http:…"). "replace" puts the word "link".
     mentions : {'replace', 'drop', 'keep'}, default='replace'
         What "@handle" becomes. "replace" puts the word "user". An e-mail

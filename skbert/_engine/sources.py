@@ -158,6 +158,13 @@ def resolve_model(model: str | os.PathLike[str], revision: str | None = None) ->
             "Pass the folder that save_pretrained wrote, with config.json, model.safetensors and the tokenizer's files."
         )
         raise ModelFilesError(msg)
+    if (folder / "adapter_config.json").exists():
+        msg = (
+            f"The folder {str(folder)!r} holds an adapter_config.json: with the library peft installed transformers "
+            "would change the weights by it, without it not. Pass a folder without it, or merge the adapter into the "
+            "weights (peft's merge_and_unload) and save those."
+        )
+        raise ModelFilesError(msg)
     weights = _weight_files(folder)
     stamp = tuple(_stamp(path) for path in (folder / "config.json", *weights, *_tokenizer_files(folder)))
     files = _read_files(os.fspath(model), folder, weights, settings, stamp)

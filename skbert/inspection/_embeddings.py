@@ -30,7 +30,7 @@ def token_embeddings(X: Any, embedder: Any) -> list[np.ndarray]:
     Parameters
     ----------
     X : array-like of str, or of pairs of str
-        All that :meth:`BertEmbedder.transform` takes.
+        All that :meth:`~skbert.BertEmbedder.transform` takes.
     embedder : BertEmbedder, BertSentimentClassifier or Pipeline
         Fitted or not. A pipeline may have TextCleaners before the embedder.
         Its `layers` say which hidden layers; its `pooling` and `normalize`
@@ -110,7 +110,7 @@ def word_embeddings(X: Any, words: str | Sequence[str], embedder: Any) -> list[n
     Parameters
     ----------
     X : array-like of str, or of pairs of str
-        All that :meth:`BertEmbedder.transform` takes.
+        All that :meth:`~skbert.BertEmbedder.transform` takes.
     words : str, or sequence of str of length n_texts
         The word to look for in every text, or one for each text. It may be
         several words ("New York"), a number, a sign or an emoji.

@@ -24,7 +24,7 @@ def tokenize(X: Any, embedder: Any) -> TokenFrame:
     Parameters
     ----------
     X : array-like of str, or of pairs of str
-        All that :meth:`BertEmbedder.transform` takes.
+        All that :meth:`~skbert.BertEmbedder.transform` takes.
     embedder : BertEmbedder, BertSentimentClassifier or Pipeline
         Fitted or not. A pipeline may have TextCleaners before the embedder.
 
@@ -72,7 +72,7 @@ def tokenize(X: Any, embedder: Any) -> TokenFrame:
     See Also
     --------
     token_embeddings : The model's hidden states of the same pieces.
-    text_report : How many tokens are cut or unknown, over many texts.
+    skbert.text_report : How many tokens are cut or unknown, over many texts.
 
     Notes
     -----
