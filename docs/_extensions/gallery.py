@@ -58,13 +58,16 @@ def arguments_of(_: object, script: dict[str, Any]) -> list[str]:
 
 
 def files_of(checkout: Path) -> dict[Path, tuple[int, int]]:
-    """Return the size and time of every file but what is built, installed or cached."""
+    """Return every file but what is built, installed or cached, with size and time where examples are.
+
+    Elsewhere somebody may be writing while the site is built.
+    """
     found = {}
     for folder, inner, names in os.walk(checkout):
         inner[:] = [name for name in inner if not name.startswith((".", "__pycache__")) and name not in BUILT]
-        for name in names:
-            state = (path := Path(folder, name)).stat()
-            found[path] = (state.st_size, state.st_mtime_ns)
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            state = path.stat()
+            found[path] = (state.st_size, state.st_mtime_ns) if path.parent.name == "examples" else (0, 0)
     return found
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 MARK = re.compile(r"^## .*$", re.MULTILINE)
 
+# A page of the site, as a fragment names it.
+PAGE = re.compile(r"`docs/(\w+/\w+\.md)`")
+
 
 def write_unreleased(root: Path, target: Path) -> None:
     """Write the part of the changelog that towncrier would put together now."""
@@ -33,4 +36,5 @@ def write_unreleased(root: Path, target: Path) -> None:
         message = f"towncrier's draft has no title:\n{done.stdout}"
         raise ValueError(message)
     target.parent.mkdir(exist_ok=True)
-    target.write_text(f"## Not released yet\n{done.stdout[title.end() :]}", encoding="utf-8")
+    news = PAGE.sub(r"[\1](\1)", done.stdout[title.end() :])
+    target.write_text(f"## Not released yet\n{news}", encoding="utf-8")
