@@ -40,6 +40,13 @@ extensions = [
     "name_links",
 ]
 exclude_patterns = ["_build", "_generated", "_extensions"]
+templates_path = ["_templates"]
+default_role = "literal"  # what stands between single backticks in a docstring is code
+maximum_signature_line_length = 88  # a longer signature has a line for each parameter
+toc_object_entries_show_parents = "hide"
+smartquotes = False  # what stands in quotes in a docstring is often Python, to be copied
+nitpicky = True
+# Without other projects' lists of names only skbert's own can be looked up.
 OTHERS = (
     "sklearn",
     "numpy",
@@ -54,13 +61,6 @@ OTHERS = (
     "ray",
     "importlib",
 )
-templates_path = ["_templates"]
-default_role = "literal"  # what stands between single backticks in a docstring is code
-maximum_signature_line_length = 88  # a longer signature has a line for each parameter
-toc_object_entries_show_parents = "hide"
-smartquotes = False  # what stands in quotes in a docstring is often Python, to be copied
-nitpicky = True
-# Without other projects' lists of names only skbert's own can be looked up.
 nitpick_ignore_regex = [("py:.*", rf"(?:{'|'.join(OTHERS)})\..*")]
 # Attributes of GridSearchCV's, which numpydoc takes for pages of their own.
 nitpick_ignore = [("py:obj", "classes_"), ("py:obj", "n_features_in_")]

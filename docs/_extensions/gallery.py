@@ -66,8 +66,8 @@ def files_of(checkout: Path) -> dict[Path, tuple[int, int]]:
     for folder, inner, names in os.walk(checkout):
         inner[:] = [name for name in inner if not name.startswith((".", "__pycache__")) and name not in BUILT]
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
-            state = path.stat()
-            found[path] = (state.st_size, state.st_mtime_ns) if path.parent.name == "examples" else (0, 0)
+            state = path.stat() if path.parent.name == "examples" else None
+            found[path] = (state.st_size, state.st_mtime_ns) if state else (0, 0)
     return found
 
 
@@ -79,13 +79,14 @@ def watch_example(conf: dict[str, Any], name: str, when: str) -> None:
     checkout = Path(conf["src_dir"]).parent
     if when == "before":
         skbert.clear_cache("memory")
-        before["filters"], before["files"] = warnings.filters[:], files_of(checkout)
+        before["filters"], before["files"] = warnings.catch_warnings(), files_of(checkout)
+        before["filters"].__enter__()
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # other libraries', among themselves
         warnings.filterwarnings("error", category=DeprecationWarning, module=r"skbert|__main__")
         warnings.filterwarnings("ignore", message=".*non-interactive")  # what Agg says of plt.show()
         return
-    warnings.filters[:] = before["filters"]
+    before["filters"].__exit__(None, None, None)
     changed = sorted(str(path) for path, _ in before["files"].items() ^ files_of(checkout).items())
     if changed:
         message = f"{name} left files, or changed them: {changed}"
