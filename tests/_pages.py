@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import math
-import pydoc
 import re
 import shlex
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from pydoc import locate
 from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
@@ -73,6 +73,7 @@ def is_same_word(shown: str, printed: str) -> bool:
     """Say whether two words are the same, or two decimals that differ in rounding."""
     if shown == printed:
         return True
+    shown, printed = shown.replace("−", "-"), printed.replace("−", "-")  # a minus as matplotlib and people write it
     if not (DECIMAL.fullmatch(shown) and DECIMAL.fullmatch(printed)):
         return False
     # One in the last place that is shown, and two hundredths of the number; at most a hundredth where it is a share.
@@ -92,14 +93,11 @@ def check_code(code: str) -> list[str]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.partition(".")[0] == "skbert":
-                    if find(alias.name) is None:
-                        faults.append(f"there is no {alias.name}")
-                    names["skbert" if alias.asname is None else alias.asname] = find(
-                        alias.name if alias.asname else "skbert"
-                    )
+                    faults += [] if locate(alias.name) is not None else [f"there is no {alias.name}"]
+                    names[alias.asname or "skbert"] = locate(alias.name if alias.asname else "skbert")
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "skbert":
             for alias in node.names:
-                found = find(f"{node.module}.{alias.name}")
+                found = locate(f"{node.module}.{alias.name}")
                 if found is None:
                     faults.append(f"{node.module} has no {alias.name}")
                 else:
@@ -108,11 +106,6 @@ def check_code(code: str) -> list[str]:
         if isinstance(node, ast.Call):
             faults += check_call(node, names)
     return faults
-
-
-def find(dotted: str) -> Any:
-    """Return what a dotted name means, or None."""
-    return pydoc.locate(dotted)
 
 
 def check_call(node: ast.Call, names: dict[str, Any]) -> list[str]:

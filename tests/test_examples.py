@@ -1,12 +1,15 @@
-"""Every example has the form of a gallery's. ``make docs`` runs them all; a warning or a file left is a fault there.
+"""Every example runs from end to end, as a reader would run it, and has the form of a gallery's.
 
 Some have tests of their own, of what they print: test_demo.py, test_inspection_display.py, test_inspection_words.py.
+``make docs`` runs all of them once more, in one process, for their pages.
 """
 
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +18,31 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "examples"
 EXAMPLES = sorted(FOLDER.glob("plot_*.py"))
+RUN_ELSEWHERE = {"plot_explanation", "plot_tweet_sentiment", "plot_words_in_context"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if path.stem not in RUN_ELSEWHERE], ids=lambda path: path.stem
+)
+def test_an_example_runs_from_end_to_end(path, minilm, tmp_path):
+    """In an interpreter of its own it ends well, prints something, warns of nothing, and leaves no file."""
+    folder, home = tmp_path / "empty", tmp_path / "matplotlib"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=folder,
+        env=os.environ | {"MPLBACKEND": "Agg", "MPLCONFIGDIR": str(home), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    assert done.stdout.strip()
+    # What Agg says about plt.show() is no fault of the example.
+    told = [line for line in done.stderr.splitlines() if "Warning" in line and "non-interactive" not in line]
+    assert told == []
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
